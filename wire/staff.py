@@ -1,0 +1,118 @@
+"""What a member's own staff and systems say to the member's node."""
+
+from pydantic import Field
+
+from wire.limits import IDENTIFIERS_PER_PATIENT, RECORDS_PER_REQUEST
+from wire.patients import ConsentView, RecordView
+from wire.types import Address, Blob, Bytes32, CategoryLabel, Message, PurposeCode, ReasonCode
+
+
+class PatientIdentifierValue(Message):
+    """A ``Patient.identifier``: the system is a URI, the value the medical record number."""
+
+    system: str = Field(max_length=512)
+    value: str = Field(min_length=1, max_length=256)
+
+
+class RegistrationApproval(Message):
+    """Staff confirmed who the person with this code is: these are their identifiers here."""
+
+    code: str = Field(max_length=16)
+    identifiers: tuple[PatientIdentifierValue, ...] = Field(min_length=1, max_length=IDENTIFIERS_PER_PATIENT)
+
+
+class RegisteredPatient(Message):
+    """A patient of this member."""
+
+    patient: Address
+    identifiers: tuple[PatientIdentifierValue, ...]
+
+
+class PublishedRecord(Message):
+    """One record of a publication."""
+
+    record_id: Bytes32
+    category: CategoryLabel
+    start_day: int
+    end_day: int
+    resource_count: int
+    ciphertext_bytes: int
+    already_published: bool
+    """True when the same content was on the ledger before; nothing was published again."""
+
+
+class Publication(Message):
+    """What became of one bundle."""
+
+    publication_id: str
+    patient: Address
+    state: str
+    """``published``, or how far the journal is: ``sealed``, ``deposited``, ``sent``; or ``abandoned``."""
+    detail: str
+    records: tuple[PublishedRecord, ...]
+    seconds_by_step: dict[str, float]
+
+
+class ConsentedPatient(Message):
+    """A patient who granted this member something, as they introduced themselves."""
+
+    patient: Address
+    introduction: str
+    provider: Address
+    consents: tuple[ConsentView, ...]
+    records: tuple[RecordView, ...]
+    """The records that some consent here would open now, by the rules of the ledger."""
+
+
+class ReadRequest(Message):
+    """Ask the ledger for access and, where permitted, read."""
+
+    patient: Address
+    record_ids: tuple[Bytes32, ...] = Field(default=(), max_length=RECORDS_PER_REQUEST)
+    """Which records; none means all of the patient's records in ``categories``."""
+    categories: tuple[CategoryLabel, ...] = ()
+    purpose: PurposeCode
+    decide_only: bool = False
+    """Only the decision on the ledger, nothing is fetched."""
+
+
+class ReadRecord(Message):
+    """The decision for one record and, where permitted, its content."""
+
+    record_id: Bytes32
+    sequence: int
+    reason: ReasonCode
+    category: CategoryLabel
+    start_day: int
+    end_day: int
+    author: Address
+    media_type: str | None = None
+    content: Blob | None = None
+    failure: str | None = None
+    """Permitted, and yet not opened: what went wrong and who caused it."""
+
+
+class ReadResponse(Message):
+    """The answers, in the order asked."""
+
+    patient: Address
+    purpose: PurposeCode
+    transaction_hashes: tuple[Bytes32, ...]
+    records: tuple[ReadRecord, ...]
+    seconds_by_step: dict[str, float]
+
+
+class NodeStatus(Message):
+    """How a node is, for its operator."""
+
+    member: Address
+    name: str
+    ready: bool
+    problems: tuple[str, ...]
+    final_block: int
+    final_age_seconds: float
+    records_held: int
+    deposits_without_record: int
+    publications_in_progress: int
+    transactions_in_flight: int
+    ciphertext_bytes: int
