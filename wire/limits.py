@@ -20,5 +20,5 @@ RECORDS_PER_REQUEST = 200
 INTRODUCTION_CHARACTERS = 200
 IDENTIFIERS_PER_PATIENT = 20
 
-REQUEST_AGE_SECONDS = 300
-"""How long after its creation a signed request is still taken; its nonce is remembered for longer."""
+REQUEST_AGE_SECONDS = 900
+"""How long after its creation a signed request is still taken; its nonce is remembered four times as long."""

@@ -130,8 +130,7 @@ class GrantDelivery(Message):
     """A grant bundle for the grantee's node, and how the patient wishes to be recognised there."""
 
     bundle: Blob
-    signature: Signature
-    """The pseudonym's statement signature over the bundle."""
+    """A ``crypto.grant.GrantBundle``, signed by the pseudonym."""
     introduction: str = Field(default="", max_length=INTRODUCTION_CHARACTERS)
     """What the patient tells the grantee's staff about who they are; never on the ledger."""
 
@@ -193,11 +192,3 @@ class HistoryView(Message):
     accesses: tuple[AccessView, ...]
     releases: tuple[ReleaseView, ...]
     own_reads: tuple[OwnReadView, ...]
-
-
-class BackupDocument(Message):
-    """A wallet's encrypted backup. ``public_key`` (Ed25519) hashes to the locator that it is stored under."""
-
-    version: int = Field(ge=0, lt=2**53)
-    public_key: Bytes32
-    content: Blob
