@@ -1,1 +1,54 @@
-"""(being laid out)"""
+"""Content-addressed blocks: one interface, several stores, none of them trusted; and CIDs.
+
+``unixfs`` turns content of any size into blocks and back; ``copy_dag`` brings them over from a peer.
+"""
+
+from storage import unixfs
+from storage.blocks import (
+    MAX_BLOCK_BYTES,
+    BlockSource,
+    BlockStore,
+    VerifiedBlockStore,
+    check_block,
+    corrupt_blocks,
+)
+from storage.cid import Cid, Codec
+from storage.embedded import EmbeddedBlockStore
+from storage.errors import (
+    BlockCorruptError,
+    BlockNotFoundError,
+    BlockPinnedError,
+    BlockTooLargeError,
+    CidError,
+    DagError,
+    StorageError,
+    StoreAccessError,
+    StoreFullError,
+)
+from storage.memory import MemoryBlockStore
+from storage.transfer import Transfer, copy_dag
+
+__all__ = [
+    "MAX_BLOCK_BYTES",
+    "BlockCorruptError",
+    "BlockNotFoundError",
+    "BlockPinnedError",
+    "BlockSource",
+    "BlockStore",
+    "BlockTooLargeError",
+    "Cid",
+    "CidError",
+    "Codec",
+    "DagError",
+    "EmbeddedBlockStore",
+    "MemoryBlockStore",
+    "StorageError",
+    "StoreAccessError",
+    "StoreFullError",
+    "Transfer",
+    "VerifiedBlockStore",
+    "check_block",
+    "copy_dag",
+    "corrupt_blocks",
+    "unixfs",
+]
