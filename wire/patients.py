@@ -143,10 +143,11 @@ class GrantAcknowledgement(Message):
 
 
 class OwnCopy(Message):
-    """What a patient needs to open one of their own records, beside the ciphertext."""
+    """What a patient needs to open one of their own records, or to grant it alone, beside the ciphertext."""
 
     header: Blob
     owner_wrap: Blob
+    consent_wrap: Blob
 
 
 class AccessView(Message):
