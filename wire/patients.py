@@ -87,6 +87,8 @@ class RecordView(Message):
     cid: str
     """CID of the ciphertext."""
     header_digest: Bytes32
+    payload_commitment: Bytes32
+    """Salted commitment to the payload (``crypto.payload.commitment``): whoever opens the record compares it."""
     published_at: int
     """Seconds since 1970, chain time."""
 
