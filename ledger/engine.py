@@ -1,0 +1,49 @@
+"""What differs from one chain engine to the next; nothing else in this room knows which engine answers."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """How to talk to one kind of chain.
+
+    Attributes:
+        name: The engine's name in configuration files.
+        finality_tag: The block tag whose block can no longer be replaced.
+        gas_price_wei: The price that every transaction offers; consortium chains charge nothing.
+        block_seconds: The usual time between blocks, also idle ones.
+        max_log_blocks: How many blocks one eth_getLogs may span.
+        max_logs: How many logs one eth_getLogs may return.
+        max_in_flight: How many of one sender's transactions may wait at once.
+        max_gas: The largest gas limit that a transaction may declare.
+        asks_transaction_before_receipt: Whether a receipt look-up of a waiting transaction blocks, so that
+            eth_getTransactionByHash must say first that it was mined.
+    """
+
+    name: str
+    finality_tag: Literal["latest", "finalized"]
+    gas_price_wei: int
+    block_seconds: float
+    max_log_blocks: int
+    max_logs: int
+    max_in_flight: int
+    max_gas: int
+    asks_transaction_before_receipt: bool
+
+
+ANVIL = Engine(
+    name="anvil",
+    finality_tag="latest",
+    gas_price_wei=0,
+    block_seconds=1.0,
+    max_log_blocks=10_000,
+    max_logs=100_000,
+    max_in_flight=200,
+    max_gas=30_000_000,
+    asks_transaction_before_receipt=False,
+)
+"""The embedded engine for demonstrations and tests: one process, no integrity promise, ``latest`` is final."""
+
+ENGINES = {engine.name: engine for engine in (ANVIL,)}
+"""The engines by name."""

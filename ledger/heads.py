@@ -1,0 +1,58 @@
+"""The two hash chains on the ledger: each patient's accesses and each author's publications.
+
+A head word is head224 << 32 | count32. Each link hashes the whole word before it, so that nothing can be taken out,
+put in or altered without another head. The formulas are the contract's, "access head word" and "author head word".
+"""
+
+from eth_hash.auto import keccak
+
+from ledger.events import LoggedAccess, RecordPublished
+from ledger.messages import LedgerScope
+
+COUNT_MASK = (1 << 32) - 1
+ACCESS_HEAD_LABEL = keccak(b"phr/v1/access-head")
+
+
+def head_count(word: int) -> int:
+    """How many links a head word counts."""
+    return word & COUNT_MASK
+
+
+def first_access_word(scope: LedgerScope, patient: bytes) -> int:
+    """The access head word of a patient (20 bytes) at registration: no access yet."""
+    preimage = ACCESS_HEAD_LABEL + _word(scope.chain_id) + _address(scope.contract) + _address(patient)
+    return _truncated(preimage)
+
+
+def next_access_word(word: int, access: LoggedAccess) -> int:
+    """The access head word after one decision."""
+    made = access.access
+    rest = keccak(
+        made.consent_id
+        + _address(access.requester)
+        + _word(made.purpose)
+        + made.response_key_digest
+        + made.person_commitment
+        + _word(made.time)
+    )
+    link = _word(word) + _word(made.sequence << 8 | made.reason) + access.record_id + rest
+    return _truncated(link) | head_count(word) + 1
+
+
+def next_author_word(word: int, event: RecordPublished) -> int:
+    """The author head word after one publication; 0 comes before an author's first."""
+    made = event.publication
+    link = _word(word) + event.record_id + made.header_digest + _word(made.cid_codec) + made.cid_digest
+    return _truncated(link) | head_count(word) + 1
+
+
+def _truncated(preimage: bytes) -> int:
+    return int.from_bytes(keccak(preimage)[:28], "big") << 32
+
+
+def _word(value: int) -> bytes:
+    return value.to_bytes(32, "big")
+
+
+def _address(address: bytes) -> bytes:
+    return address.rjust(32, b"\0")
