@@ -7,8 +7,8 @@ from pydantic import Field
 from wire.limits import RECORDS_PER_REQUEST
 from wire.types import Address, Blob, Bytes32, Message, Signature
 
-DEPOSIT_LABEL = b"phr/v1/deposit"
-DEPOSIT_RECEIPT_LABEL = b"phr/v1/deposit-receipt"
+DEPOSIT_LABEL = "phr/v1/deposit"
+DEPOSIT_RECEIPT_LABEL = "phr/v1/deposit-receipt"
 
 
 class DepositRequest(Message):
