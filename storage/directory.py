@@ -85,7 +85,15 @@ def locked(root: int, *, shared: bool) -> Iterator[None]:
         yield
 
 
-def exists(directory: int, name: str) -> bool:
+def is_directory(parent: int, name: str) -> bool:
+    """Whether a directory has this name; a symbolic link does not count as one."""
+    try:
+        return stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def is_file(directory: int, name: str) -> bool:
     """Whether a regular file has this name; a symbolic link does not count as one."""
     try:
         return stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
@@ -157,7 +165,8 @@ def write_file(root: int, temporary: int, directory: int, name: str, content: by
 
 def touch(directory: int, name: str) -> None:
     """Makes an empty file (0600), if it is not there, and its name durable."""
-    with closing(os.open(name, _OPEN_OR_CREATE, 0o600, dir_fd=directory)):
+    with closing(os.open(name, _OPEN_OR_CREATE, 0o600, dir_fd=directory)) as descriptor:
+        os.fsync(descriptor)
         os.fsync(directory)
 
 

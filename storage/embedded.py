@@ -11,7 +11,7 @@ Layout, version 1::
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from storage import directory as files
@@ -124,8 +124,14 @@ class EmbeddedBlockStore:
 
     def _adopt(self, root: int) -> None:
         """Checks the format of what is there, or makes an empty directory a store; the format is written last."""
+        names = set(os.listdir(root))
+        if "format" not in names and (strangers := sorted(names - {"lock", _BLOCKS, _PINS, _TEMPORARY})):
+            raise StoreAccessError(
+                f"expected {self._path} to be a block store or empty; it holds {strangers[:3]}: "
+                f"give the store a directory of its own"
+            )
         with files.locked(root, shared=False):
-            if files.exists(root, "format"):
+            with suppress(FileNotFoundError):
                 came = files.read_file(root, "format", _FORMAT_LIMIT_BYTES)
                 if came != _FORMAT:
                     raise StoreAccessError(
@@ -133,12 +139,6 @@ class EmbeddedBlockStore:
                         f"open it with the version that wrote it"
                     )
                 return
-            strangers = sorted(set(os.listdir(root)) - {"format", "lock", _BLOCKS, _PINS, _TEMPORARY})
-            if strangers:
-                raise StoreAccessError(
-                    f"expected {self._path} to be a block store or empty; it holds {strangers[:3]}: "
-                    f"give the store a directory of its own"
-                )
             os.fchmod(root, 0o700)
             for name in (_BLOCKS, _PINS, _TEMPORARY):
                 files.make_below(root, name)
@@ -149,7 +149,7 @@ class EmbeddedBlockStore:
     def _shard(self, root: int, kind: str, cid: Cid, *, make: bool = False) -> Iterator[int]:
         name = str(cid)[-3:-1]
         with self._kind(root, kind) as parent:
-            if make and (kind, name) not in self._durable_shards:
+            if make and not ((kind, name) in self._durable_shards and files.is_directory(parent, name)):
                 files.make_below(parent, name)
                 self._durable_shards.add((kind, name))
             with files.open_below(parent, name) as shard:
@@ -167,15 +167,18 @@ class EmbeddedBlockStore:
     def _exists(self, root: int, kind: str, cid: Cid) -> bool:
         try:
             with self._shard(root, kind, cid) as shard:
-                return files.exists(shard, str(cid))
+                return files.is_file(shard, str(cid))
         except FileNotFoundError:
             return False
 
     def _remove(self, root: int, kind: str, cid: Cid) -> bool:
         try:
             with self._shard(root, kind, cid) as shard:
-                os.unlink(str(cid), dir_fd=shard)
-                os.fsync(shard)
+                try:
+                    os.unlink(str(cid), dir_fd=shard)
+                finally:
+                    # Also when it was gone: who removed it may have died before this line.
+                    os.fsync(shard)
         except FileNotFoundError:
             return False
         return True
@@ -183,7 +186,7 @@ class EmbeddedBlockStore:
     @staticmethod
     def _holds_intact(shard: int, cid: Cid) -> bool:
         try:
-            if not files.exists(shard, str(cid)):
+            if not files.is_file(shard, str(cid)):
                 return False
             check_block(cid, files.read_file(shard, str(cid), MAX_BLOCK_BYTES))
         except (BlockCorruptError, BlockTooLargeError, FileNotFoundError):
