@@ -1,0 +1,223 @@
+"""The category of a resource, from its type, its own category codes, and a few code systems. See ADR 0041."""
+
+from collections.abc import Iterator
+
+from records.survey import Json
+from vocabulary import Category
+
+LOINC = "http://loinc.org"
+_MDC = "urn:iso:std:iso:11073:10101"
+_DENTAL_SYSTEMS = frozenset(
+    {
+        "http://www.ada.org/cdt",
+        "http://www.ada.org/snodent",
+        "urn:oid:2.16.840.1.113883.6.13",
+        "urn:oid:2.16.840.1.113883.3.3150",
+        "http://terminology.hl7.org/CodeSystem/ex-tooth",
+        "urn:iso:std:iso:3950",
+    }
+)
+"""CDT, SNODENT, and tooth numbering (FDI / ISO 3950)."""
+
+_TYPES: dict[Category, tuple[str, ...]] = {
+    Category.PATIENT_SUMMARY: (
+        "Patient",
+        "Person",
+        "Practitioner",
+        "PractitionerRole",
+        "Organization",
+        "OrganizationAffiliation",
+        "Location",
+        "HealthcareService",
+        "Endpoint",
+        "RelatedPerson",
+    ),
+    Category.ENCOUNTER: (
+        "Encounter",
+        "EpisodeOfCare",
+        "Appointment",
+        "AppointmentResponse",
+        "Schedule",
+        "Slot",
+    ),
+    Category.CONDITION: (
+        "Condition",
+        "ClinicalImpression",
+        "DetectedIssue",
+        "AdverseEvent",
+        "RiskAssessment",
+        "Flag",
+    ),
+    Category.ALLERGY: ("AllergyIntolerance",),
+    Category.MEDICATION: (
+        "Medication",
+        "MedicationAdministration",
+        "MedicationDispense",
+        "MedicationKnowledge",
+        "MedicationRequest",
+        "MedicationStatement",
+        "Substance",
+    ),
+    Category.IMMUNIZATION: ("Immunization", "ImmunizationEvaluation", "ImmunizationRecommendation"),
+    Category.LABORATORY: ("Specimen", "DiagnosticReport", "Observation", "BiologicallyDerivedProduct"),
+    Category.IMAGING: ("ImagingStudy", "Media"),
+    Category.PROCEDURE: ("Procedure", "BodyStructure", "VisionPrescription"),
+    Category.CARE_PLAN: (
+        "CarePlan",
+        "CareTeam",
+        "Goal",
+        "ServiceRequest",
+        "RequestGroup",
+        "NutritionOrder",
+        "Task",
+        "Communication",
+        "CommunicationRequest",
+    ),
+    Category.FAMILY_HISTORY: ("FamilyMemberHistory",),
+    Category.HEALTH_CHECKUP: ("QuestionnaireResponse",),
+    Category.GENOMICS: ("MolecularSequence",),
+    Category.COVERAGE_AND_CLAIMS: (
+        "Account",
+        "ChargeItem",
+        "Claim",
+        "ClaimResponse",
+        "Contract",
+        "Coverage",
+        "CoverageEligibilityRequest",
+        "CoverageEligibilityResponse",
+        "EnrollmentRequest",
+        "EnrollmentResponse",
+        "ExplanationOfBenefit",
+        "Invoice",
+        "PaymentNotice",
+        "PaymentReconciliation",
+    ),
+    Category.DEVICE: (
+        "Device",
+        "DeviceDefinition",
+        "DeviceMetric",
+        "DeviceRequest",
+        "DeviceUseStatement",
+        "SupplyDelivery",
+        "SupplyRequest",
+    ),
+}
+_CATEGORY_OF_TYPE = {name: category for category, names in _TYPES.items() for name in names}
+
+_OBSERVATION = {
+    "vital-signs": Category.VITAL_SIGNS,
+    "laboratory": Category.LABORATORY,
+    "imaging": Category.IMAGING,
+    "procedure": Category.PROCEDURE,
+    "therapy": Category.PROCEDURE,
+    "exam": Category.ENCOUNTER,
+    "survey": Category.HEALTH_CHECKUP,
+    "social-history": Category.HEALTH_CHECKUP,
+    "activity": Category.LIFELOG,
+}
+"""Codes of HL7 observation-category."""
+_REPORT = {
+    **dict.fromkeys(
+        ("RAD", "RX", "CT", "NMR", "NMS", "RUS", "OUS", "CUS", "VUS", "XRC", "LP29684-5"), Category.IMAGING
+    ),
+    **dict.fromkeys(("GE", "GEN"), Category.GENOMICS),
+    **dict.fromkeys(
+        ("LAB", "CH", "HM", "MB", "MCB", "IMM", "SP", "LP7839-6", "LP29693-6"), Category.LABORATORY
+    ),
+    **dict.fromkeys(("LP29708-2", "EC", "PF", "CTH"), Category.PROCEDURE),
+}
+"""Codes of HL7 v2-0074 (diagnostic service sections) and LOINC parts for DiagnosticReport.category."""
+_LOINC = {
+    **dict.fromkeys(
+        (
+            "85353-1",
+            "9279-1",
+            "8867-4",
+            "2708-6",
+            "59408-5",
+            "8310-5",
+            "8302-2",
+            "9843-4",
+            "29463-7",
+            "39156-5",
+            "85354-9",
+            "8480-6",
+            "8462-4",
+            "8478-0",
+        ),
+        Category.VITAL_SIGNS,
+    ),
+    **dict.fromkeys(
+        ("44249-1", "44261-6", "55757-9", "55758-7", "69737-5", "70274-6"), Category.MENTAL_HEALTH
+    ),
+    **dict.fromkeys(
+        ("72109-2", "75624-7", "75626-2", "72110-0", "82665-1", "82666-9", "82667-7"), Category.SUBSTANCE_USE
+    ),
+    **dict.fromkeys(
+        ("82810-3", "11636-8", "11640-0", "11778-8", "11779-6", "11996-6"), Category.REPRODUCTIVE_HEALTH
+    ),
+    **dict.fromkeys(
+        ("81247-9", "51969-4", "69548-6", "55233-1", "48004-6", "48005-3", "48018-6", "53037-8", "81252-9"),
+        Category.GENOMICS,
+    ),
+}
+"""LOINC codes of FHIR's vital signs profile, PHQ-2/-9 and GAD-7, AUDIT(-C) and DAST-10, pregnancy (IPS), and
+variant reporting: their topic is certain, whatever the category code says."""
+
+
+def category_of(resource: Json) -> Category:
+    """The category of a resource that no sensitivity label has moved; DOCUMENT for what has no other."""
+    resource_type = resource["resourceType"]
+    if resource_type == "Observation" and _is_personal_device(resource):
+        return Category.LIFELOG
+    if resource_type in (
+        "Observation",
+        "DiagnosticReport",
+        "Procedure",
+        "Condition",
+        "ServiceRequest",
+        "Media",
+    ):
+        for coding in _codings(resource, "code", "bodySite"):
+            if coding.get("system") in _DENTAL_SYSTEMS:
+                return Category.DENTAL
+            if coding.get("system") == LOINC and coding.get("code") in _LOINC:
+                return _LOINC[coding["code"]]
+    match resource_type:
+        case "Observation":
+            return _observation(resource)
+        case "DiagnosticReport":
+            return _report(resource)
+    return _CATEGORY_OF_TYPE.get(resource_type, Category.DOCUMENT)
+
+
+def _is_personal_device(resource: Json) -> bool:
+    """Whether a personal health device measured it: coded in IEEE 11073 (FHIR PHD), whatever it measured."""
+    return any(coding.get("system") == _MDC for coding in _codings(resource, "code"))
+
+
+def _observation(resource: Json) -> Category:
+    for coding in _codings(resource, "category"):
+        if coding.get("code") in _OBSERVATION:
+            return _OBSERVATION[coding["code"]]
+        if coding.get("code") in ("GE", "GEN"):
+            return Category.GENOMICS
+    return Category.LABORATORY
+
+
+def _report(resource: Json) -> Category:
+    codings = list(_codings(resource, "category"))
+    for coding in codings:
+        if coding.get("code") in _REPORT:
+            return _REPORT[coding["code"]]
+    if any(coding.get("system") == LOINC for coding in codings):
+        return Category.DOCUMENT
+    return Category.LABORATORY
+
+
+def _codings(resource: Json, *elements: str) -> Iterator[Json]:
+    """The Codings of CodeableConcept elements, single or repeated."""
+    for element in elements:
+        value = resource.get(element, [])
+        for concept in value if isinstance(value, list) else [value]:
+            yield from concept.get("coding", [])

@@ -1,0 +1,202 @@
+"""Is this a valid bundle of FHIR R4 records? Structure first, then the rules that no schema can say.
+
+What is checked: the JSON schema of every resource by its own type, required elements, choices, required
+codes, empty values, nulls, control characters; then bundle rules (bdl-7, bdl-8, document and request rules).
+What is not: profiles, invariants in FHIRPath, terminology beyond required bindings in the schema.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import jsonschema_rs
+
+from records.errors import InvalidBundleError, Issue
+from records.reading import SourceBundle, control_character_fault
+from records.schema import resource_types, validator_of
+from records.survey import Json, Survey, null_faults, survey
+from records.wording import fhir_path, json_type, shown_code, shown_name
+
+SHOWN_ISSUES = 5
+"""How many issues an error lists before it counts the rest."""
+_MAXIMUM_ISSUES = 10_000
+ACCEPTED_TYPES = ("collection", "document", "transaction", "batch", "searchset")
+"""Bundle types that hold records of a person; the others are messages, answers or logs of changes."""
+
+
+def validate(bundle: SourceBundle) -> tuple[Survey, ...]:
+    """Check a bundle against FHIR R4 and return the survey of each entry's resource.
+
+    Raises:
+        InvalidBundleError: the first faults, each with its location, and how many more there are.
+    """
+    surveys: list[Survey] = []
+    issues = _Issues()
+    issues.extend(_envelope_issues(bundle))
+    for index, entry in enumerate(bundle.entries):
+        root = f"Bundle.entry[{index}].resource"
+        resource = entry.value.get("resource")
+        if not isinstance(resource, dict):
+            issues.extend([_missing_resource(root, entry.value)])
+            continue
+        found = survey(resource)
+        surveys.append(found)
+        issues.extend(_resource_issues(root, resource, entry.source["resource"], found))
+    issues.raise_any()
+    issues.extend(_bundle_rules(bundle))
+    issues.raise_any()
+    return tuple(surveys)
+
+
+class _Issues:
+    """The first issues, and the number of all."""
+
+    def __init__(self) -> None:
+        self.first: list[Issue] = []
+        self.count = 0
+
+    def extend(self, issues: Iterable[Issue]) -> None:
+        for issue in issues:
+            self.count += 1
+            if self.count <= SHOWN_ISSUES:
+                self.first.append(issue)
+            if self.count >= _MAXIMUM_ISSUES:
+                self.raise_any()
+
+    def raise_any(self) -> None:
+        if self.count:
+            raise InvalidBundleError(tuple(self.first), self.count - len(self.first))
+
+
+def _missing_resource(root: str, entry: Json) -> Issue:
+    if "resource" in entry:
+        return Issue(root, "a resource, a JSON object", json_type(entry["resource"]))
+    return Issue(root, "a resource (deletions and queries are no records)", "an entry without one")
+
+
+def _envelope_issues(bundle: SourceBundle) -> Iterator[Issue]:
+    """The Bundle itself, with a stub in the place of each resource."""
+    envelope: Json = dict(bundle.value)
+    envelope["entry"] = [
+        {key: {} if key == "resource" else value for key, value in entry.value.items()}
+        for entry in bundle.entries
+    ]
+    if not bundle.entries:
+        envelope.pop("entry")
+    yield from _schema_issues("Bundle", "Bundle", envelope)
+    for index, entry in enumerate(bundle.entries):
+        rest = {key: value for key, value in entry.value.items() if key != "resource"}
+        yield from _format_issues(f"Bundle.entry[{index}]", rest, survey(rest) if rest else Survey(), "\\b")
+    yield from _format_issues("Bundle", bundle.value, survey(bundle.value), "\\b")
+
+
+def _resource_issues(root: str, resource: Json, source: str, found: Survey) -> Iterator[Issue]:
+    yield from _typed_issues(root, resource)
+    for path, contained in found.contained:
+        yield from _typed_issues(fhir_path(root, path), contained)
+    yield from _format_issues(root, resource, found, source)
+
+
+def _typed_issues(root: str, resource: Json) -> Iterator[Issue]:
+    resource_type = resource.get("resourceType")
+    if not isinstance(resource_type, str) or resource_type not in resource_types():
+        came = shown_code(resource_type) if "resourceType" in resource else "none"
+        yield Issue(f"{root}.resourceType", "a resource type of FHIR R4", came)
+        return
+    yield from _schema_issues(root, resource_type, resource)
+
+
+def _format_issues(root: str, value: Json, found: Survey, source: str) -> Iterator[Issue]:
+    """What FHIR's JSON format forbids everywhere (FHIR R4, 2.6.2)."""
+    for path, expected, came in found.faults:
+        yield Issue(fhir_path(root, path), expected, came)
+    if "null" in source or source == "\\b":
+        for path, expected, came in null_faults(value):
+            yield Issue(fhir_path(root, path), expected, came)
+    if control_character_fault(source, value):
+        yield Issue(root, "text without control characters but tab, CR and LF", "a control character")
+
+
+def _schema_issues(root: str, resource_type: str, value: Json) -> Iterator[Issue]:
+    validator = validator_of(resource_type)
+    if validator.is_valid(value):
+        return
+    for error in validator.iter_errors(value):
+        yield from _issues_of(root, error)
+
+
+def _issues_of(root: str, error: jsonschema_rs.ValidationError) -> Iterator[Issue]:
+    """One error of the schema validator in our words; the validator's own would quote the value."""
+    place = fhir_path(root, error.instance_path)
+    kind: Any = error.kind
+    match kind.name:
+        case "required":
+            yield Issue(f"{place}.{kind.property}", "a value (required)", "none")
+        case "anyOf":
+            names = [
+                str(branch[0].kind.as_dict().get("property"))
+                for branch in kind.context
+                if branch and not str(branch[0].kind.as_dict().get("property")).startswith("_")
+            ]
+            where = f"{place}.{names[0]}" if len(names) == 1 else place
+            yield Issue(
+                where, "a value (required)" if len(names) == 1 else f"one of {', '.join(names)}", "none"
+            )
+        case "enum":
+            options = ", ".join(map(str, kind.options[:12])) + (", ..." if len(kind.options) > 12 else "")
+            yield Issue(place, f"one of {options}", shown_code(error.instance))
+        case "const":
+            yield Issue(place, f"'{kind.expected_value}'", shown_code(error.instance))
+        case "type":
+            yield Issue(place, " or ".join(map(_type_words, kind.types)), json_type(error.instance))
+        case "additionalProperties":
+            for name in kind.unexpected:
+                yield Issue(f"{place}.{shown_name(name)}", "an element of FHIR R4", "an unknown one")
+        case "propertyNames":
+            yield Issue(f"{place}.{error.schema_path[-3]}", "one element only of a choice", "several")
+        case "pattern":
+            name = str(error.schema_path[-2])
+            yield Issue(
+                place, _FORMATS.get(name, f"a value in the format of {name}"), json_type(error.instance)
+            )
+        case other:
+            yield Issue(place, f"a value that satisfies '{other}'", json_type(error.instance))
+
+
+def _type_words(name: str) -> str:
+    return {"array": "an array", "object": "an object", "integer": "a whole number"}.get(name, f"a {name}")
+
+
+_FORMATS = {
+    "date": "a date as YYYY, YYYY-MM or YYYY-MM-DD",
+    "dateTime": "a dateTime as YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss+zz:zz",
+    "instant": "an instant as YYYY-MM-DDThh:mm:ss+zz:zz",
+    "time": "a time as hh:mm:ss",
+    "id": "an id of at most 64 letters, digits, '-' and '.'",
+    "code": "a code without spaces around it",
+    "string": "a string that is not empty",
+}
+
+
+def _bundle_rules(bundle: SourceBundle) -> Iterator[Issue]:
+    bundle_type = bundle.value.get("type")
+    if bundle_type not in ACCEPTED_TYPES:
+        yield Issue("Bundle.type", f"one of {', '.join(ACCEPTED_TYPES)}", shown_code(bundle_type))
+    if not bundle.entries:
+        yield Issue("Bundle.entry", "at least one entry", "none")
+    seen: set[tuple[str, Any]] = set()
+    for index, entry in enumerate(bundle.entries):
+        place = f"Bundle.entry[{index}]"
+        full_url = entry.value.get("fullUrl")
+        if isinstance(full_url, str):
+            key = (full_url, entry.resource.get("meta", {}).get("versionId"))
+            if key in seen:
+                yield Issue(f"{place}.fullUrl", "a fullUrl of its own (bdl-7)", "one that another entry has")
+            seen.add(key)
+        method = entry.value.get("request", {}).get("method", "POST")
+        if method not in ("POST", "PUT"):
+            yield Issue(f"{place}.request.method", "POST or PUT: a record to keep", shown_code(method))
+    if bundle_type == "document" and bundle.entries:
+        first = bundle.entries[0].resource["resourceType"]
+        if first != "Composition":
+            place = "Bundle.entry[0].resource"
+            yield Issue(place, "a Composition (a document begins with one, bdl-11)", shown_code(first))
