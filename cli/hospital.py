@@ -1,0 +1,213 @@
+"""`phr hospital`: staff of a provider register patients and publish, correct and retract their records."""
+
+from pathlib import Path
+
+import typer
+
+from cli.options import AS_OPTION, PATIENT_TOKEN_OPTION, parse_identifier, pick_by_id, read_input, staff_of
+from cli.output import JSON_OPTION, YES_OPTION, confirm, emit_json, say, table, working
+from cli.places import NETWORK_OPTION
+from cli.texts import _, plural
+from cli.words import moment_text, period_text, short_hex
+
+app = typer.Typer(no_args_is_help=True)
+
+_FILE = typer.Argument(help=_("A FHIR R4 bundle in JSON; - is standard input."))
+
+
+@app.command(epilog="phr hospital register 4821-7730 --as Seoul --patient 'http://seoul.example/mrn|12345'")
+def register(
+    code: str = typer.Argument(help=_("The code that the patient shows.")),
+    patient: list[str] = typer.Option(
+        ...,
+        "--patient",
+        "-p",
+        help=_("An identifier of the patient here, 'system|value'; several are allowed."),
+    ),
+    member: str = AS_OPTION,
+    network: Path | None = NETWORK_OPTION,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Register the patient at the desk, once you have seen who they are."""
+    from wire.staff import RegisteredPatient
+
+    place, client = staff_of(network, member)
+    body = {"code": code, "identifiers": [parse_identifier(token) for token in patient]}
+    with working(_("writing to the ledger")):
+        registered = client.post("/staff/registrations", RegisteredPatient, json=body)
+    if as_json:
+        return emit_json(registered)
+    say(
+        _("{name} registered the patient as {pseudonym}.").format(
+            name=place.name, pseudonym=short_hex(registered.patient)
+        )
+    )
+
+
+@app.command(epilog="phr hospital publish bundle.json --as Seoul --patient 'http://seoul.example/mrn|12345'")
+def publish(
+    file: Path = _FILE,
+    patient: str = PATIENT_TOKEN_OPTION,
+    member: str = AS_OPTION,
+    network: Path | None = NETWORK_OPTION,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Sign, seal and publish a bundle of a registered patient."""
+    from wire.limits import BUNDLE_BYTES
+    from wire.staff import Publication
+
+    _place, client = staff_of(network, member)
+    content = read_input(file, BUNDLE_BYTES)
+    with working(_("publishing")):
+        done = client.post(
+            "/staff/publications", Publication, content=content, parameters=parse_identifier(patient)
+        )
+    if as_json:
+        return emit_json(done)
+    table(
+        [_("record"), _("category"), _("period"), _("resources"), _("sealed bytes"), ""],
+        [
+            (
+                short_hex(record.record_id),
+                record.category.label,
+                period_text(record.start_day, record.end_day),
+                record.resource_count,
+                record.ciphertext_bytes,
+                _("was there already") if record.already_published else _("new"),
+            )
+            for record in done.records
+        ],
+        empty=_("The bundle holds no records."),
+    )
+    say("")
+    new = sum(not record.already_published for record in done.records)
+    say(
+        plural("{count} new record, {state}.", "{count} new records, {state}.", new).format(
+            count=new, state=done.state
+        )
+    )
+
+
+@app.command(epilog="phr hospital records --as Seoul --patient 'http://seoul.example/mrn|12345'")
+def records(
+    patient: str = PATIENT_TOKEN_OPTION,
+    member: str = AS_OPTION,
+    network: Path | None = NETWORK_OPTION,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """List what was published for a patient."""
+    from wire.patients import RecordsView
+
+    _place, client = staff_of(network, member)
+    view = client.get("/staff/records", RecordsView, parse_identifier(patient))
+    if as_json:
+        return emit_json(view)
+    table(
+        [_("record"), _("category"), _("period"), _("published"), _("status")],
+        [
+            (
+                short_hex(record.record_id),
+                record.category.label,
+                period_text(record.start_day, record.end_day),
+                moment_text(record.published_at),
+                status_text(record),
+            )
+            for record in view.records
+        ],
+        empty=_("Nothing has been published for this patient."),
+    )
+
+
+def status_text(record: object) -> str:
+    """The flags of a ``wire.patients.RecordView`` in words."""
+    words = {"superseded": _("superseded"), "retracted": _("retracted"), "restricted": _("restricted")}
+    return ", ".join(text for flag, text in words.items() if getattr(record, flag)) or _("current")
+
+
+@app.command(
+    epilog="phr hospital correct 0x1a2b3c corrected.json --as Seoul --patient 'http://seoul.example/mrn|12345'"
+)
+def correct(
+    record: str = typer.Argument(help=_("The record's number, or its first six digits.")),
+    file: Path = _FILE,
+    patient: str = PATIENT_TOKEN_OPTION,
+    member: str = AS_OPTION,
+    network: Path | None = NETWORK_OPTION,
+    as_json: bool = JSON_OPTION,
+    yes: bool = YES_OPTION,
+) -> None:
+    """Publish a corrected version; the old one is marked as superseded and stays readable."""
+    from wire.limits import BUNDLE_BYTES
+    from wire.patients import RecordsView
+    from wire.staff import Publication
+
+    _place, client = staff_of(network, member)
+    content = read_input(file, BUNDLE_BYTES)
+    view = client.get("/staff/records", RecordsView, parse_identifier(patient))
+    old = pick_by_id(record, view.records, lambda item: item.record_id, _("record"))
+    confirm(
+        _("Supersede {category} of {period}, published {when}?").format(
+            category=old.category.label,
+            period=period_text(old.start_day, old.end_day),
+            when=moment_text(old.published_at),
+        ),
+        yes,
+    )
+    with working(_("publishing")):
+        done = client.post(f"/staff/records/0x{old.record_id.hex()}/correction", Publication, content=content)
+    if as_json:
+        return emit_json(done)
+    say(
+        _("{new} supersedes {old}.").format(
+            new=short_hex(done.records[0].record_id), old=short_hex(old.record_id)
+        )
+    )
+
+
+@app.command(epilog="phr hospital retract 0x1a2b3c --as Seoul --patient 'http://seoul.example/mrn|12345'")
+def retract(
+    record: str = typer.Argument(help=_("The record's number, or its first six digits.")),
+    patient: str = PATIENT_TOKEN_OPTION,
+    member: str = AS_OPTION,
+    network: Path | None = NETWORK_OPTION,
+    as_json: bool = JSON_OPTION,
+    yes: bool = YES_OPTION,
+) -> None:
+    """Retract a record published in error; nobody can request it any more."""
+    from wire.patients import RecordsView, RecordView
+
+    _place, client = staff_of(network, member)
+    view = client.get("/staff/records", RecordsView, parse_identifier(patient))
+    old = pick_by_id(record, view.records, lambda item: item.record_id, _("record"))
+    confirm(
+        _("Retract {category} of {period} for good? Later requests for it will be denied.").format(
+            category=old.category.label, period=period_text(old.start_day, old.end_day)
+        ),
+        yes,
+    )
+    with working(_("writing to the ledger")):
+        done = client.post(f"/staff/records/0x{old.record_id.hex()}/retraction", RecordView, json={})
+    if as_json:
+        return emit_json(done)
+    say(_("{record} is retracted.").format(record=short_hex(done.record_id)))
+
+
+@app.command(epilog="phr hospital patients --as Seoul")
+def patients(
+    member: str = AS_OPTION, network: Path | None = NETWORK_OPTION, as_json: bool = JSON_OPTION
+) -> None:
+    """List the patients who are registered here."""
+    from wire.staff import RegisteredPatient
+
+    _place, client = staff_of(network, member)
+    registered = client.get("/staff/patients", list[RegisteredPatient])
+    if as_json:
+        return emit_json(registered)
+    table(
+        [_("identifier"), _("pseudonym")],
+        [
+            (", ".join(f"{i.system}|{i.value}" for i in patient.identifiers), short_hex(patient.patient))
+            for patient in registered
+        ],
+        empty=_("Nobody is registered here yet."),
+    )

@@ -1,0 +1,109 @@
+"""Where things lie: the network's directory, members' directories, wallets.
+
+<network>/network.json       chain, deployment, members
+<network>/deployment.json    the contract and the chain that it is on
+<network>/chain/             the embedded chain's state and log
+<network>/administrator/     the administrator's account
+<network>/members/<name>/    one member's node: configuration, keys, database, blocks, log
+<network>/wallets/<name>/    patients' wallets
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from cli.errors import CommandError
+from cli.exit_codes import ExitCode
+from cli.texts import _
+from cli.words import match_name, slug
+
+NETWORK_OPTION = typer.Option(
+    None,
+    "--network",
+    help=_("The network's directory. Default: $PHR_NETWORK, else here, else ./demo-run."),
+)
+
+
+@dataclass(frozen=True)
+class MemberPlace:
+    """A member's node on this machine."""
+
+    name: str
+    directory: Path
+    endpoint: str
+
+
+@dataclass(frozen=True)
+class NetworkPlace:
+    """A network whose parts lie in one directory of this machine."""
+
+    directory: Path
+    rpc_url: str
+    members: tuple[MemberPlace, ...]
+
+    @property
+    def deployment_path(self) -> Path:
+        """The file that names contract, chain and block of deployment."""
+        return self.directory / "deployment.json"
+
+    @property
+    def administrator_directory(self) -> Path:
+        """Where the administrator's key file is."""
+        return self.directory / "administrator"
+
+    @property
+    def wallets_directory(self) -> Path:
+        """Where patients' wallets of this machine are."""
+        return self.directory / "wallets"
+
+    def member(self, typed: str) -> MemberPlace:
+        """The member of this machine whose name was typed, whole or in part."""
+        return self.members[match_name(typed, [m.name for m in self.members], _("member here"))]
+
+    def wallet_path(self, typed: str) -> Path:
+        """The vault file of a wallet by its name, or by its path when it has a separator."""
+        if os.sep in typed:
+            return Path(typed)
+        return self.wallets_directory / slug(typed) / "wallet.vault"
+
+
+def find_network(given: Path | None) -> NetworkPlace:
+    """The network that was named, or that is at hand.
+
+    Raises:
+        CommandError: there is none; says how to make one.
+    """
+    named = given or (Path(os.environ["PHR_NETWORK"]) if os.environ.get("PHR_NETWORK") else None)
+    candidates = [named] if named else [Path("."), Path("demo-run")]
+    for directory in candidates:
+        if (directory / "network.json").is_file():
+            return read_network(directory)
+    raise CommandError(
+        _(
+            "no network in {places}: make one with `phr network up DIRECTORY`, or name it with --network"
+        ).format(places=", ".join(str(directory) for directory in candidates)),
+        ExitCode.NOT_FOUND,
+    )
+
+
+def read_network(directory: Path) -> NetworkPlace:
+    """The network described by ``directory/network.json``."""
+    directory = directory.resolve()
+    try:
+        document: dict[str, Any] = json.loads((directory / "network.json").read_text())
+        members = tuple(
+            MemberPlace(entry["name"], directory / entry["directory"], entry["endpoint"])
+            for entry in document["members"]
+        )
+        return NetworkPlace(directory, document["chain"]["url"], members)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CommandError(
+            _("{path} is not a network's description: {error}").format(
+                path=directory / "network.json", error=error
+            ),
+            ExitCode.BAD_INPUT,
+        ) from error
