@@ -27,6 +27,7 @@ class Label(StrEnum):
     RELEASE_RECEIPT = "phr/v1/release-receipt"
     PERSON_COMMITMENT = "phr/v1/person-commitment"
     KEYSTORE = "phr/v1/keystore"
+    KEYSTORE_SECRETS = "phr/v1/keystore-secrets"
     VAULT = "phr/v1/vault"
     BACKUP = "phr/v1/backup"
     BACKUP_LOCATOR = "phr/v1/backup-locator"
