@@ -12,7 +12,7 @@ from typing import Protocol
 from storage.blocks import BlockSource, BlockStore, VerifiedBlockStore, check_block
 from storage.cid import Cid, Codec
 from storage.dag_pb import MAX_LINKS, Link, decode_file_node, encode_file_node
-from storage.errors import BlockTooLargeError
+from storage.errors import BlockTooLargeError, StorageError
 from storage.traversal import CHUNK_BYTES, check_leaf, check_node, walk
 
 
@@ -31,6 +31,7 @@ def add(store: BlockStore, content: bytes | ByteStream, limit_bytes: int | None 
         BlockTooLargeError: the content is beyond ``limit_bytes``; chunks stored so far stay, without a root.
         StoreFullError: no room is left; chunks stored so far stay, without a root.
         BlockCorruptError: the store answered another CID than was computed here.
+        StorageError: the stream does not block, gives text, or more than it is asked for.
     """
     return _build(VerifiedBlockStore(store), content, limit_bytes)
 
@@ -39,7 +40,7 @@ def cid_of(content: bytes | ByteStream, limit_bytes: int | None = None) -> Cid:
     """The CID that ``add`` would return, with nothing stored.
 
     Raises:
-        BlockTooLargeError: the content is beyond ``limit_bytes``.
+        BlockTooLargeError, StorageError: as ``add``.
     """
     return _build(None, content, limit_bytes)
 
@@ -98,7 +99,7 @@ def _chunks(content: bytes | ByteStream, limit_bytes: int | None) -> Iterator[by
     while True:
         parts: list[bytes] = []
         room = CHUNK_BYTES
-        while room and (part := stream.read(room)):  # pipes and sockets give less than they are asked for
+        while room and (part := _read(stream, room)):  # pipes and sockets give less than they are asked for
             parts.append(part)
             room -= len(part)
         chunk = b"".join(parts)
@@ -110,6 +111,17 @@ def _chunks(content: bytes | ByteStream, limit_bytes: int | None) -> Iterator[by
         yield chunk
         if room:
             return
+
+
+def _read(stream: ByteStream, size_bytes: int) -> bytes:
+    part: object = stream.read(size_bytes)
+    # None is a non-blocking stream with nothing yet: to take it for the end would cut the content short.
+    if not isinstance(part, bytes) or len(part) > size_bytes:
+        came = f"{len(part)} bytes" if isinstance(part, bytes) else type(part).__name__
+        raise StorageError(
+            f"expected at most {size_bytes} bytes from the stream; came {came}: give a blocking binary stream"
+        )
+    return part
 
 
 class _Builder:

@@ -15,6 +15,7 @@ from storage import (
     Codec,
     DagError,
     MemoryBlockStore,
+    StorageError,
     unixfs,
 )
 from storage.dag_pb import Link, decode_file_node, encode_file_node
@@ -153,6 +154,18 @@ def test_cat_beyond_the_limit_is_refused_before_a_byte_is_given(size_bytes: int)
     with pytest.raises(BlockTooLargeError):
         next(unixfs.cat(store, root, limit_bytes=size_bytes - 1))
     assert sum(map(len, unixfs.cat(store, root, limit_bytes=size_bytes))) == size_bytes
+
+
+@pytest.mark.parametrize("answer", [None, "text", bytes(MIB + 1)], ids=["nothing yet", "text", "too much"])
+def test_add_of_a_stream_that_is_no_blocking_binary_one_is_refused(answer: object) -> None:
+    class Odd:
+        def read(self, size: int, /) -> object:
+            return answer
+
+    store = MemoryBlockStore()
+    with pytest.raises(StorageError, match="blocking binary stream"):
+        unixfs.add(store, Odd())  # type: ignore[arg-type]
+    assert list(store.cids()) == []
 
 
 def test_cat_with_a_leaf_missing_names_it() -> None:
