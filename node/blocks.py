@@ -1,0 +1,210 @@
+"""Ciphertext blocks of this node: who may put and get them, what needs them, and when they go.
+
+Every block that arrives has a row in ``block_arrivals``; a deposit or a publication that needs it has one in
+``block_references``. A block with no reference is swept when its last arrival is old. One lock makes deciding to
+delete and deleting a single step against whoever refers to a block at that moment (one process a database).
+"""
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from node.collaborators import SYSTEM_CLOCK, Clock, Ledger, Transactions
+from node.errors import Conflict, InvalidRequest, NodeError, NotAllowed, NotFound, TooMany
+from node.tables_custody import block_arrivals, block_references, deposits
+from storage import BlockNotFoundError, BlockStore, Cid, CidError, Codec
+
+UNREFERENCED_SECONDS = 3600
+"""How long a block may wait for the deposit that needs it."""
+UNREFERENCED_BYTES_PER_MEMBER = 1024**3
+"""How many bytes of blocks that nothing needs yet one member may have here."""
+
+
+class StoreIsFull(NodeError):
+    """This node takes no more blocks."""
+
+    default_code, status, title = "store-full", 507, "No room left"
+
+
+class BlockService:
+    """Puts, gets, refers to and sweeps the blocks of ``store``."""
+
+    def __init__(
+        self,
+        store: BlockStore,
+        database: Transactions,
+        ledger: Ledger,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        limit_bytes: int | None = None,
+    ) -> None:
+        """``limit_bytes``: how much ciphertext of all members together this node holds; None: as the disk allows."""
+        self.store = store
+        self._database = database
+        self._ledger = ledger
+        self._clock = clock
+        self._limit_bytes = limit_bytes
+        self._lock = threading.Lock()
+
+    def accept(self, uploader: bytes, name: str, block: bytes) -> Cid:
+        """Stores a member's block; durable when it returns.
+
+        Raises:
+            InvalidRequest: ``name`` is no CID, or the bytes are those of another (``block-mismatch``).
+            TooMany: the member has too many bytes here that no deposit needs.
+            StoreIsFull: this node's limit is reached.
+        """
+        cid = parse_cid(name)
+        found = Cid.of(block, cid.codec)
+        if found != cid:
+            raise InvalidRequest(
+                f"expected the bytes of block {cid}; came {len(block)} bytes of {found}: send the right bytes",
+                code="block-mismatch",
+            )
+        self._check_room(uploader, len(block))
+        return self.put(uploader, block, cid.codec)
+
+    def put(self, uploader: bytes, block: bytes, codec: Codec = Codec.RAW) -> Cid:
+        """Stores a block, its arrival first, so that nothing lies in the store that the sweep does not know."""
+        cid = Cid.of(block, codec)
+        now = int(self._clock())
+        arrived = block_arrivals.c
+        with self._lock, self._database.begin() as connection:
+            again = update(block_arrivals).where(arrived.cid == str(cid)).values(arrived_at=now)
+            if not connection.execute(again).rowcount:
+                row = {"cid": str(cid), "size_bytes": len(block), "uploader": uploader, "arrived_at": now}
+                connection.execute(insert(block_arrivals).values(row))
+        return self.store.put(block, codec)
+
+    def fetch(self, name: str) -> bytes:
+        """A block, or the header that is this block.
+
+        Raises:
+            NotFound: it is not here.
+        """
+        cid = parse_cid(name)
+        try:
+            return self.store.get(cid)
+        except BlockNotFoundError:
+            header = self._header(cid)
+        if header is None:
+            raise NotFound(f"block {cid} is not here: ask the record's author or another custodian")
+        return header
+
+    def fetch_for_patient(self, patient: bytes, name: str) -> bytes:
+        """A block of one of the patient's own records on the ledger, as ``fetch``.
+
+        Raises:
+            NotAllowed: no record of this patient that this node knows has such a block.
+        """
+        cid = parse_cid(name)
+        records = self._ledger.snapshot().state.records
+        with self._database.read() as connection:
+            holders = connection.scalars(
+                select(block_references.c.holder).where(block_references.c.cid == str(cid))
+            ).all()
+            keys = [*(bytes(holder) for holder in holders), cid.digest]
+            rows = connection.execute(
+                select(deposits.c.record_id, deposits.c.header_digest).where(
+                    deposits.c.header_digest.in_(keys)
+                )
+            ).all()
+        by_deposit = {
+            bytes(row.record_id)
+            for row in rows
+            if (record := records.get(bytes(row.record_id)))
+            and record.header_digest == bytes(row.header_digest)
+        }
+        owners = {records[key].patient for key in {*keys, *by_deposit} if key in records}
+        if patient not in owners:
+            raise NotAllowed(f"expected a block of an own record; {cid} is under none of this pseudonym")
+        return self.fetch(name)
+
+    @contextmanager
+    def referring(self, holder: bytes, cids: Iterable[Cid]) -> Iterator[Connection]:
+        """A transaction after which ``holder`` (32 bytes) needs ``cids``; the sweep can take none of them meanwhile.
+
+        Raises:
+            Conflict: a block is not here (``blocks-missing``).
+        """
+        names = [str(cid) for cid in cids]
+        with self._lock:
+            for name in names:
+                if not self.store.has(Cid.parse(name)):
+                    raise Conflict(
+                        f"expected block {name} to be here before it is needed: put it first",
+                        code="blocks-missing",
+                    )
+            with self._database.begin() as connection:
+                known = set(
+                    connection.scalars(
+                        select(block_references.c.cid).where(block_references.c.holder == holder)
+                    )
+                )
+                if missing := [{"cid": name, "holder": holder} for name in names if name not in known]:
+                    connection.execute(insert(block_references), missing)
+                yield connection
+
+    def sweep(self) -> int:
+        """Deletes the blocks that nothing needs and whose last arrival is old; returns how many they were."""
+        cutoff = int(self._clock()) - UNREFERENCED_SECONDS
+        arrived = block_arrivals.c
+        needed = select(block_references.c.cid).where(block_references.c.cid == arrived.cid).exists()
+        unneeded = select(arrived.cid).where(arrived.arrived_at < cutoff, ~needed)
+        with self._database.read() as connection:
+            candidates = connection.scalars(unneeded).all()
+        swept = 0
+        for name in candidates:
+            with self._lock:
+                with self._database.read() as connection:
+                    if connection.scalar(unneeded.where(arrived.cid == name)) is None:
+                        continue
+                # The file before its row: a crash between the two leaves a row for the next sweep.
+                self.store.delete(Cid.parse(name))
+                with self._database.begin() as connection:
+                    connection.execute(delete(block_arrivals).where(arrived.cid == name))
+            swept += 1
+        return swept
+
+    def held_bytes(self) -> int:
+        """Bytes of all blocks here."""
+        with self._database.read() as connection:
+            return int(
+                connection.scalar(select(func.coalesce(func.sum(block_arrivals.c.size_bytes), 0))) or 0
+            )
+
+    def _header(self, cid: Cid) -> bytes | None:
+        if cid.codec is not Codec.RAW:
+            return None
+        with self._database.read() as connection:
+            header = connection.scalar(
+                select(deposits.c.header).where(deposits.c.header_digest == cid.digest)
+            )
+        return None if header is None else bytes(header)
+
+    def _check_room(self, uploader: bytes, size_bytes: int) -> None:
+        arrived = block_arrivals.c
+        needed = select(block_references.c.cid).where(block_references.c.cid == arrived.cid).exists()
+        total = select(func.coalesce(func.sum(arrived.size_bytes), 0))
+        with self._database.read() as connection:
+            waiting = connection.scalar(total.where(arrived.uploader == uploader, ~needed)) or 0
+        if waiting + size_bytes > UNREFERENCED_BYTES_PER_MEMBER:
+            raise TooMany(
+                f"expected at most {UNREFERENCED_BYTES_PER_MEMBER} bytes of blocks that wait for a deposit; "
+                f"{waiting} wait: deposit them, or wait {UNREFERENCED_SECONDS} seconds"
+            )
+        if self._limit_bytes is not None and self.held_bytes() + size_bytes > self._limit_bytes:
+            raise StoreIsFull(
+                f"expected room for {size_bytes} bytes within this node's limit of {self._limit_bytes}; there is "
+                "none: its operator can raise it, or choose another custodian"
+            )
+
+
+def parse_cid(name: str) -> Cid:
+    """The CID of its text; raises InvalidRequest."""
+    try:
+        return Cid.parse(name)
+    except CidError as error:
+        raise InvalidRequest(str(error)) from error
