@@ -4,6 +4,8 @@ A further store joins by a fixture parameter in ``conftest.py``.
 """
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -130,3 +132,21 @@ def test_put_get_and_delete_from_several_threads_lose_nothing(store: BlockStore)
         thread.join()
     assert failures == []
     assert set(store.cids()) == {Cid.of(b"shared %d" % i) for i in range(12)}
+
+
+def test_pin_against_a_concurrent_delete_leaves_no_pin_without_its_block(store: BlockStore) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        for turn in range(150):
+            cid = store.put(b"contended %d" % turn)
+            barrier = threading.Barrier(2)
+            pinning = pool.submit(_after, barrier, store.pin, cid)
+            deleting = pool.submit(_after, barrier, store.delete, cid)
+            errors = {type(pinning.exception()), type(deleting.exception())} - {type(None)}
+            assert errors in ({BlockNotFoundError}, {BlockPinnedError}), "exactly one of them comes too late"
+            assert store.has(cid) is (pinning.exception() is None)
+    assert {cid for cid in store.pins() if not store.has(cid)} == set()
+
+
+def _after(barrier: threading.Barrier, action: Callable[[Cid], object], cid: Cid) -> None:
+    barrier.wait()
+    action(cid)
