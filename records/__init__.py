@@ -4,6 +4,7 @@
 rows for a table. This room knows nothing of chain, keys or stores.
 """
 
+from records.describe import DescribedRow, RecordDescription, describe
 from records.errors import (
     InputTooLargeError,
     InvalidBundleError,
@@ -20,6 +21,7 @@ from records.prepare import prepare
 __all__ = [
     "DEFAULT_LIMITS",
     "FHIR_JSON",
+    "DescribedRow",
     "InputLimits",
     "InputTooLargeError",
     "InvalidBundleError",
@@ -27,8 +29,10 @@ __all__ = [
     "NotFhirError",
     "PatientIdentifier",
     "PatientMismatchError",
+    "RecordDescription",
     "RecordPayload",
     "RecordsError",
     "SchemaUnavailableError",
+    "describe",
     "prepare",
 ]

@@ -4,6 +4,7 @@ No time zone is applied: the day is the one that the author wrote. ``meta.lastUp
 ADR 0043.
 """
 
+import re
 from calendar import monthrange
 from collections.abc import Iterable, Iterator
 from datetime import date
@@ -55,38 +56,54 @@ _ASSERTED = (
 )
 """Elements that say when it was written down: used when no clinical date is there, the first that is."""
 _SUFFIXES = ("", "DateTime", "Date", "Instant", "Period", "Timing")
-_NESTED = {"Specimen": "collection", "DocumentReference": "context", "Patient": None}
+_NESTED = {"Specimen": "collection", "DocumentReference": "context"}
+"""Types whose clinical dates stand in a part of the resource."""
+_WRITTEN_DAY = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?(?=T|$)", re.ASCII)
+
+
+def dated_elements(resource: Json) -> Iterator[list[tuple[str, Any]]]:
+    """The elements of a resource that can date it, with their names, best first.
+
+    The first list holds all clinical ones, whose dates together make the period; each later one a single
+    element that tells when the resource was written.
+    """
+    nested = _NESTED.get(resource["resourceType"])
+    sources: list[tuple[str, Any]] = [("", resource)]
+    if nested:
+        sources.insert(0, (f"{nested}.", resource.get(nested)))
+    yield [
+        (prefix + stem + suffix, source[stem + suffix])
+        for prefix, source in sources
+        if isinstance(source, dict)
+        for stem in _CLINICAL
+        for suffix in _SUFFIXES
+        if stem + suffix in source
+    ]
+    yield from ([(element, resource[element])] for element in _ASSERTED if element in resource)
+
+
+def written_day(text: str) -> str | None:
+    """The day, month or year with which a date or dateTime begins, as written; None for other text."""
+    match = _WRITTEN_DAY.match(text)
+    return match.group() if match else None
 
 
 def period_of(resource: Json, location: str) -> DayPeriod:
     """The clinical period of a resource, UNDATED if it has no date.
 
     A partial date widens to its first and last day. A Period without end is open: it is still going on (FHIR
-    R4, 2.24.0.9), so its end is unbounded; without start, its start is.
+    R4, 2.24.0.9), so its end is unbounded; without start, its start is. A Patient is undated: a birth date
+    tells nothing of a record's time.
 
     Raises:
         InvalidBundleError: a day that no calendar has, or a period that ends before it starts.
     """
     if resource["resourceType"] == "Patient":
         return UNDATED
-    sources = [resource]
-    nested = _NESTED.get(resource["resourceType"])
-    if nested and isinstance(resource.get(nested), dict):
-        sources.insert(0, resource[nested])
-    clinical = [
-        period
-        for source in sources
-        for stem in _CLINICAL
-        for suffix in _SUFFIXES
-        if stem + suffix in source
-        for period in _periods(source[stem + suffix], f"{location}.{stem}{suffix}")
-    ]
-    if clinical:
-        return hull(clinical)
-    for element in _ASSERTED:
-        asserted = list(_periods(resource.get(element), f"{location}.{element}"))
-        if asserted:
-            return hull(asserted)
+    for elements in dated_elements(resource):
+        periods = [p for name, value in elements for p in _periods(value, f"{location}.{name}")]
+        if periods:
+            return hull(periods)
     return UNDATED
 
 
@@ -102,7 +119,7 @@ def day_range(text: str, location: str) -> DayPeriod:
     Raises:
         InvalidBundleError: the calendar has no such day (``2019-02-30``).
     """
-    year, *rest = (int(part) for part in text[:10].split("-"))
+    year, *rest = (int(part) for part in (written_day(text) or "0").split("-"))
     try:
         if not rest:
             return DayPeriod(date(year, 1, 1).toordinal(), date(year, 12, 31).toordinal())
@@ -117,7 +134,7 @@ def day_range(text: str, location: str) -> DayPeriod:
 def _periods(value: Any, location: str) -> Iterator[DayPeriod]:
     """The periods in a value of type dateTime, Period or Timing, or of a list of them."""
     if isinstance(value, str):
-        if value[:4].isdigit():
+        if written_day(value):
             yield day_range(value, location)
     elif isinstance(value, list):
         for item in value:
