@@ -117,9 +117,7 @@ def read_file(directory: int, name: str, limit_bytes: int) -> bytes:
         while part := os.read(descriptor, room + 1):
             room -= len(part)
             if room < 0:
-                raise BlockTooLargeError(
-                    f"expected {name} to have at most {limit_bytes} bytes; it is growing"
-                )
+                raise BlockTooLargeError(f"expected {name} to have at most {limit_bytes} bytes; it has more")
             parts.append(part)
         return b"".join(parts)
 
