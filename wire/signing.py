@@ -182,7 +182,7 @@ def verify_request(
     Raises:
         RequestSignatureInvalid: and what was wrong.
     """
-    caller = _named_caller(headers)
+    caller = named_caller(headers)
     given = headers.get(DESTINATION_HEADER, headers.get(DESTINATION_HEADER.lower()))
     if given != "0x" + destination.hex():
         raise RequestSignatureInvalid(
@@ -219,7 +219,12 @@ def verify_request(
     return VerifiedRequest(caller, result.nonce, int(result.parameters["created"]))
 
 
-def _named_caller(headers: Mapping[str, str]) -> Caller:
+def named_caller(headers: Mapping[str, str]) -> Caller:
+    """Who a request says that it is from: a claim, to be refused early or proven by ``verify_request``.
+
+    Raises:
+        RequestSignatureInvalid: it names nobody, or not in the form agreed.
+    """
     text = headers.get("Signature-Input", headers.get("signature-input"))
     if text is None:
         raise RequestSignatureInvalid("expected a signed request (RFC 9421); no Signature-Input came")

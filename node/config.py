@@ -1,0 +1,138 @@
+"""A node's configuration: ``node.toml`` in its directory, and over it the environment (``PHR_NODE_*``).
+
+This is an edge: nothing else of the node reads the environment or looks for files by itself.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from ledger.engine import ENGINES
+from node.errors import ConfigurationError
+from node.request_body import faults
+
+CONFIG_FILE = "node.toml"
+
+
+class NodeConfig(BaseSettings):
+    """How one node runs. Relative paths are below ``directory``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PHR_NODE_", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    directory: Path
+    """The node's own directory, absolute."""
+    name: str = Field(min_length=1, max_length=128)
+    """The organisation's name, as enrolled."""
+    endpoint: str
+    """The URL under which other members and patients reach this node."""
+    host: str = "127.0.0.1"
+    """The address to listen on."""
+    port: int = Field(ge=0, le=65535)
+    """The TCP port to listen on; 0 = any free one."""
+    rpc_url: str
+    """The JSON-RPC endpoint of the chain."""
+    engine: str = "anvil"
+    """Which engine answers there."""
+    deployment: Path = Path("deployment.json")
+    """The ledger's deployment, as ``ledger.deploy.Deployment`` in JSON."""
+    database_url: str = ""
+    """An SQLAlchemy URL; ``node.db`` in the directory, when empty."""
+    blocks: Path = Path("blocks")
+    """The directory of the block store."""
+    keystore: Path = Path("keystore")
+    passphrase_file: Path = Path("passphrase")
+    """A file (0600) with the keystore's passphrase."""
+    custodians: int = Field(default=0, ge=0, le=32)
+    """How many custodians (n) hold each record; 0 = all active ones, at most five."""
+    threshold: int = Field(default=0, ge=0, le=32)
+    """How many of them (t) open it; 0 = the network's minimum, or a majority of n where that is more."""
+    backup_quota_bytes: int = Field(default=10 * 1024**3, ge=0)
+    """How much room wallets' backups may take here."""
+    free_disk_bytes: int = Field(default=256 * 1024**2, ge=0)
+    """Deposits and blocks are refused when less room than this is left."""
+
+    @field_validator("endpoint", "rpc_url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("expected a URL that starts with http:// or https://")
+        return value.rstrip("/")
+
+    @field_validator("engine")
+    @classmethod
+    def _is_engine(cls, value: str) -> str:
+        if value not in ENGINES:
+            raise ValueError(f"expected an engine of {', '.join(ENGINES)}")
+        return value
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "NodeConfig":
+        if self.custodians and self.threshold > self.custodians:
+            raise ValueError("expected a threshold of at most the number of custodians")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given in code, then the environment, then the file of the directory that was given."""
+        directory = init_settings.init_kwargs.get("directory")  # type: ignore[attr-defined]
+        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
+        if directory is None:
+            return sources
+        return (*sources, TomlConfigSettingsSource(settings_cls, Path(directory) / CONFIG_FILE))
+
+    @classmethod
+    def load(cls, directory: Path | str) -> "NodeConfig":
+        """The configuration in a node's directory.
+
+        Raises:
+            ConfigurationError: there is none, or it is not as expected; the settings at fault are named.
+        """
+        path = Path(directory).absolute()
+        if not (path / CONFIG_FILE).is_file():
+            raise ConfigurationError(f"expected {CONFIG_FILE} in {path}: initialise the node there first")
+        try:
+            return cls(directory=path)  # type: ignore[call-arg]  # the rest comes from the file
+        except ValidationError as error:
+            raise ConfigurationError(f"{path / CONFIG_FILE}: {faults(error.errors())}") from None
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"{path / CONFIG_FILE} cannot be read: {error}") from None
+
+    @property
+    def database(self) -> str:
+        """The database's URL, the default resolved."""
+        return self.database_url or f"sqlite:///{self.directory / 'node.db'}"
+
+    def path(self, relative: Path) -> Path:
+        """A configured path, below the node's directory unless it is absolute."""
+        return self.directory / relative
+
+    def to_toml(self) -> str:
+        """The settings that differ from their defaults, as the content of ``node.toml``."""
+        lines = ["# Settings of this node. The environment (PHR_NODE_*) overrides them."]
+        for name, value in self.model_dump(mode="json", exclude={"directory"}, exclude_defaults=True).items():
+            lines.append(f"{name} = {_toml(value)}")
+        return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    # A JSON string is a TOML basic string, save that TOML wants DEL escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,39 @@
+"""The node's figures for Prometheus, in a registry of their own. No label holds anything of a person."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_LATENCY_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """Counters that services count with, and gauges that are read when somebody looks."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "phr_http_requests", "Requests answered", ["method", "route", "status"], registry=self.registry
+        )
+        self.latency = Histogram(
+            "phr_http_request_seconds",
+            "Seconds from a request to its answer",
+            ["route"],
+            buckets=_LATENCY_SECONDS,
+            registry=self.registry,
+        )
+        self.refusals = Counter(
+            "phr_refusals", "Requests refused, by the code of the problem", ["code"], registry=self.registry
+        )
+        self.deposits = Counter("phr_deposits", "Deposits taken into custody", registry=self.registry)
+        self.releases = Counter(
+            "phr_releases", "Shares asked of this custodian", ["outcome"], registry=self.registry
+        )
+
+    def watch(self, name: str, description: str, read: Callable[[], float]) -> None:
+        """Adds a gauge whose value is asked of ``read`` at each look."""
+        Gauge(name, description, registry=self.registry).set_function(read)
+
+    def text(self) -> bytes:
+        """All figures in Prometheus' text format."""
+        return generate_latest(self.registry)
