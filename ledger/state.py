@@ -227,7 +227,10 @@ def _retracted(state: LedgerState, event: events.RecordRetracted) -> None:
 
 def _restricted(state: LedgerState, event: events.RecordRestricted) -> None:
     record = _record(state, event.record_id, event)
-    _require(event.nonce > record.status_nonce, event, f"a status nonce above {record.status_nonce}")
+    # The correction of a restricted record is born restricted, which no message of the patient orders: nonce 0.
+    inherited = event.restricted and event.nonce == record.status_nonce == 0
+    newer = event.nonce > record.status_nonce
+    _require(newer or inherited, event, f"a status nonce above {record.status_nonce}")
     flag = RecordStatus.RESTRICTED
     status = record.status | flag if event.restricted else record.status & ~flag
     state.records[event.record_id] = replace(record, status=status, status_nonce=event.nonce)
