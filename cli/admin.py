@@ -1,3 +1,125 @@
+"""`phr admin`: the consortium's administrator enrols and suspends members. It can do nothing else."""
+
+from pathlib import Path
+
 import typer
 
+from cli.errors import CommandError
+from cli.exit_codes import ExitCode
+from cli.options import pick_member
+from cli.output import JSON_OPTION, YES_OPTION, confirm, emit_json, say, table, working
+from cli.places import NETWORK_OPTION, find_network
+from cli.texts import _
+from cli.words import short_hex, split_words
+
 app = typer.Typer(no_args_is_help=True)
+
+_PASSPHRASE = typer.Option(
+    None, "--passphrase-file", help=_("A private file (0600) with the administrator's passphrase.")
+)
+
+
+@app.command(epilog="phr admin enrol members/seoul/enrolment.json --role provider,consumer,custodian")
+def enrol(
+    file: Path = typer.Argument(help=_("The enrolment that the member signed, made by `phr node init`.")),
+    role: list[str] = typer.Option(
+        ...,
+        "--role",
+        "-r",
+        help=_("provider, consumer, researcher, custodian, auditor; several are allowed."),
+    ),
+    passphrase_file: Path | None = _PASSPHRASE,
+    network: Path | None = NETWORK_OPTION,
+    as_json: bool = JSON_OPTION,
+    yes: bool = YES_OPTION,
+) -> None:
+    """Enrol a member: its name, endpoint and keys as it signed them, and the roles that you give it."""
+    from cli.administration import Administration, parse_roles, read_enrolment
+
+    roles = parse_roles(split_words(role))
+    enrolment = read_enrolment(file)
+    labels = ", ".join(one.label for one in roles)
+    confirm(
+        _('Enrol "{name}" ({address}) as {roles}?').format(
+            name=enrolment.keys.name, address=short_hex(enrolment.keys.member), roles=labels
+        ),
+        yes,
+    )
+    with (
+        working(_("writing to the ledger")),
+        Administration.open(find_network(network), passphrase_file) as admin,
+    ):
+        receipt = admin.enrol(enrolment, roles)
+    if as_json:
+        return emit_json(
+            {"member": enrolment.keys.member, "block_number": receipt.block_number, "roles": labels}
+        )
+    say(_('"{name}" is a member: {roles}.').format(name=enrolment.keys.name, roles=labels))
+
+
+@app.command(epilog='phr admin suspend "Busan Hospital"')
+def suspend(
+    member: str = typer.Argument(help=_("The member's name, or part of it.")),
+    reinstate: bool = typer.Option(False, "--reinstate", help=_("End a suspension instead.")),
+    passphrase_file: Path | None = _PASSPHRASE,
+    network: Path | None = NETWORK_OPTION,
+    as_json: bool = JSON_OPTION,
+    yes: bool = YES_OPTION,
+) -> None:
+    """Suspend a member: it can no longer publish, deposit or request. Shares that it holds stay with it."""
+    from cli.administration import Administration
+
+    with Administration.open(find_network(network), passphrase_file) as admin:
+        found = pick_member(member, admin.members())
+        if found.active != (not reinstate):
+            state = _("active") if found.active else _("suspended")
+            raise CommandError(
+                _('"{name}" is {state} already').format(name=found.name, state=state), ExitCode.REFUSED
+            )
+        question = (
+            _('Reinstate "{name}"?') if reinstate else _('Suspend "{name}"? All its requests will be denied.')
+        )
+        confirm(question.format(name=found.name), yes)
+        with working(_("writing to the ledger")):
+            receipt = admin.set_active(found.address, reinstate)
+    if as_json:
+        return emit_json({"member": found.address, "active": reinstate, "block_number": receipt.block_number})
+    said = _('"{name}" is reinstated.') if reinstate else _('"{name}" is suspended.')
+    say(said.format(name=found.name))
+
+
+@app.command(epilog="phr admin members")
+def members(network: Path | None = NETWORK_OPTION, as_json: bool = JSON_OPTION) -> None:
+    """List the members as on the ledger."""
+    from cli.administration import read_members
+
+    found = read_members(find_network(network))
+    if as_json:
+        return emit_json(
+            [
+                {
+                    "name": member.name,
+                    "address": member.address,
+                    "endpoint": member.endpoint,
+                    "roles": [role.label for role in member.roles],
+                    "active": member.active,
+                    "key_version": member.key_version,
+                }
+                for member in found
+            ]
+        )
+    table(
+        [_("name"), _("account"), _("roles"), _("endpoint"), _("keys"), ""],
+        [
+            (
+                member.name,
+                short_hex(member.address),
+                ", ".join(role.label for role in member.roles),
+                member.endpoint,
+                _("version {number}").format(number=member.key_version),
+                _("active") if member.active else _("suspended"),
+            )
+            for member in found
+        ],
+        empty=_("No member is enrolled yet."),
+    )

@@ -1,0 +1,80 @@
+"""How a patient's command finds and opens the wallet."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from cli.errors import CommandError
+from cli.exit_codes import ExitCode
+from cli.output import note
+from cli.places import NetworkPlace, find_network
+from cli.texts import _
+
+if TYPE_CHECKING:
+    from wallet import Wallet
+
+WALLET_OPTION = typer.Option(
+    None, "--wallet", "-w", envvar="PHR_WALLET", help=_("The wallet's name, or the path of its vault file.")
+)
+PASSPHRASE_OPTION = typer.Option(
+    None,
+    "--passphrase-file",
+    envvar="PHR_PASSPHRASE_FILE",
+    help=_("A private file (0600) with the wallet's passphrase; asked for when absent."),
+)
+
+
+def wallet_path(network: Path | None, name: str | None) -> Path:
+    """The vault file that is meant: the one named, or the only one there is.
+
+    Raises:
+        CommandError: there is none, or more than one and none was named.
+    """
+    if name is not None and ("/" in name or name.endswith(".vault")):
+        return Path(name)
+    place = find_network(network)
+    if name is not None:
+        return place.wallet_path(name)
+    found = sorted(place.wallets_directory.glob("*/wallet.vault"))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise CommandError(
+            _("no wallet here yet; make one with `phr patient create NAME`"), ExitCode.NOT_FOUND
+        )
+    names = ", ".join(path.parent.name for path in found)
+    raise CommandError(_("which wallet? Name one with --wallet: {names}").format(names=names), ExitCode.USAGE)
+
+
+@contextmanager
+def opened(network: Path | None, name: str | None, passphrase_file: Path | None) -> "Iterator[Wallet]":
+    """The open wallet, closed at the end; what it was interrupted in is said on standard error."""
+    from cli.administrator import read_passphrase
+    from wallet import Wallet
+
+    path = wallet_path(network, name)
+    if not path.is_file():
+        raise CommandError(_("no wallet at {path}").format(path=path), ExitCode.NOT_FOUND)
+    with Wallet.open(path, read_passphrase(passphrase_file), progress=progress) as wallet:
+        for sentence in wallet.unfinished:
+            note(_("unfinished: {what} (phr patient resume)").format(what=sentence))
+        yield wallet
+
+
+def progress(sentence: str) -> None:
+    """Show a wallet's step on a terminal; a script's output stays as it was."""
+    import sys
+
+    if sys.stderr.isatty():
+        note(f"· {sentence}")
+
+
+def node_urls(network: Path | None, given: list[str]) -> list[str]:
+    """The nodes named, or those of the network at hand."""
+    if given:
+        return given
+    place: NetworkPlace = find_network(network)
+    return [member.endpoint for member in place.members if member.endpoint]

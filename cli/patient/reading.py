@@ -1,0 +1,151 @@
+"""`phr patient records | read | history`: what there is, what it says, and who asked for it."""
+
+import os
+from pathlib import Path
+
+import typer
+
+from cli.member import show_content
+from cli.output import JSON_OPTION, emit_json, note, say, table
+from cli.patient.opening import PASSPHRASE_OPTION, WALLET_OPTION, opened
+from cli.places import NETWORK_OPTION
+from cli.texts import _
+from cli.words import moment_text, parse_categories, period_text, short_hex
+
+app = typer.Typer()
+
+
+@app.command(epilog="phr patient records --category laboratory")
+def records(
+    category: list[str] = typer.Option([], "--category", "-c", help=_("Only these categories.")),
+    wallet: str | None = WALLET_OPTION,
+    passphrase_file: Path | None = PASSPHRASE_OPTION,
+    network: Path | None = NETWORK_OPTION,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """List all your records, of all your providers, as one."""
+    wanted = parse_categories(category)
+    with opened(network, wallet, passphrase_file) as open_wallet:
+        overview = open_wallet.records()
+    shown = [record for record in overview.records if not wanted or record.category in wanted]
+    for failure in overview.failures:
+        note(failure)
+    if as_json:
+        return emit_json(
+            [
+                {
+                    "record_id": record.record_id,
+                    "provider": record.provider_name,
+                    "category": record.category.label,
+                    "start_day": record.period.start_day,
+                    "end_day": record.period.end_day,
+                    "published_at": record.published_at,
+                    "superseded": record.superseded,
+                    "retracted": record.retracted,
+                    "restricted": record.restricted,
+                }
+                for record in shown
+            ]
+        )
+    table(
+        [_("record"), _("provider"), _("category"), _("period"), _("published"), _("status")],
+        [
+            (
+                short_hex(record.record_id),
+                record.provider_name,
+                record.category.label,
+                period_text(record.period.start_day, record.period.end_day),
+                moment_text(record.published_at),
+                _status(record),
+            )
+            for record in shown
+        ],
+        empty=_("No records yet."),
+    )
+
+
+def _status(record: object) -> str:
+    words = {"superseded": _("superseded"), "retracted": _("retracted"), "restricted": _("restricted")}
+    return ", ".join(text for flag, text in words.items() if getattr(record, flag)) or _("current")
+
+
+@app.command(epilog="phr patient read 0x1a2b3c")
+def read(
+    record: str = typer.Argument(help=_("The record's number, or its first six digits.")),
+    out: Path | None = typer.Option(
+        None, "--out", "-o", help=_("Save the FHIR bundle, byte for byte, as this file.")
+    ),
+    wallet: str | None = WALLET_OPTION,
+    passphrase_file: Path | None = PASSPHRASE_OPTION,
+    network: Path | None = NETWORK_OPTION,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Read one of your own records, with the provider's signature checked."""
+    with opened(network, wallet, passphrase_file) as open_wallet:
+        opened_record = open_wallet.read(open_wallet.find_record(record).record_id)
+    if out is not None:
+        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(opened_record.content)
+        note(_("saved {path}").format(path=out))
+    if as_json:
+        return emit_json(
+            {
+                "record_id": opened_record.record.record_id,
+                "provider": opened_record.record.provider_name,
+                "category": opened_record.record.category.label,
+                "media_type": opened_record.media_type,
+                "signed_at": opened_record.signed_at,
+                "checks": list(opened_record.checks),
+                "content": opened_record.content.decode("utf-8", "replace"),
+            }
+        )
+    show_content(opened_record.content)
+    say("")
+    say(_("Checked: {checks}.").format(checks="; ".join(opened_record.checks)))
+
+
+@app.command(epilog="phr patient history")
+def history(
+    wallet: str | None = WALLET_OPTION,
+    passphrase_file: Path | None = PASSPHRASE_OPTION,
+    network: Path | None = NETWORK_OPTION,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Show who asked for your records, when, why, and what was decided."""
+    with opened(network, wallet, passphrase_file) as open_wallet:
+        entries = open_wallet.history()
+    if as_json:
+        return emit_json(
+            [
+                {
+                    "time": entry.time,
+                    "kind": entry.kind,
+                    "provider": entry.provider_name,
+                    "record_id": entry.record_id,
+                    "category": entry.category.label if entry.category is not None else None,
+                    "requester": entry.requester_name,
+                    "purpose": entry.purpose.name if entry.purpose is not None else None,
+                    "decision": entry.reason.name if entry.reason is not None else None,
+                    "sequence": entry.sequence,
+                    "consent_id": entry.consent_id,
+                    "releases": [{"custodian": name, "time": moment} for name, moment in entry.releases],
+                }
+                for entry in entries
+            ]
+        )
+    table(
+        [_("when"), _("who"), _("what"), _("of"), _("why"), _("decision")],
+        [
+            (
+                moment_text(entry.time),
+                entry.requester_name,
+                entry.category.label if entry.category is not None else short_hex(entry.record_id),
+                entry.provider_name,
+                entry.purpose.label if entry.purpose is not None else _("your own reading"),
+                entry.reason.label if entry.reason is not None else "",
+            )
+            for entry in entries
+        ],
+        empty=_("Nobody has asked for your records."),
+    )

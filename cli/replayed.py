@@ -1,0 +1,40 @@
+"""The ledger as this machine can replay it: for commands that need no node, only a chain to read."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli.errors import CommandError
+from cli.exit_codes import ExitCode
+from cli.places import NetworkPlace
+from cli.texts import _
+
+if TYPE_CHECKING:
+    from ledger.chain import Chain
+    from ledger.deploy import Deployment
+
+
+def read_deployment(path: Path) -> "Deployment":
+    """The deployment that a network's directory names."""
+    from ledger.deploy import Deployment
+
+    try:
+        return Deployment.from_json(json.loads(path.read_text()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CommandError(
+            _("{path} does not describe a deployment: {error}").format(path=path, error=error),
+            ExitCode.BAD_INPUT,
+        ) from error
+
+
+@contextmanager
+def open_chain(place: NetworkPlace) -> "Iterator[tuple[Chain, Deployment]]":
+    """A client of the network's chain, and which contract on it is ours."""
+    from ledger.chain import Chain
+    from ledger.engine import ANVIL
+
+    deployment = read_deployment(place.deployment_path)
+    with Chain(place.rpc_url, ANVIL) as chain:
+        yield chain, deployment
