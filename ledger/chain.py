@@ -175,13 +175,20 @@ class Chain:
         return None if answer is None else parse_transaction(answer)
 
     def receipt(self, transaction_hash: bytes) -> Receipt | None:
-        """A mined transaction's receipt, or None; asks as the engine needs to be asked."""
+        """A mined transaction's receipt, or None."""
+        return self.receipts([transaction_hash])[0]
+
+    def receipts(self, hashes: Sequence[bytes]) -> list[Receipt | None]:
+        """The receipts of several transactions in the same order, None for each that is not mined."""
+        asked = list(hashes)
         if self.engine.asks_transaction_before_receipt:
-            known = self.transaction(transaction_hash)
-            if known is None or known.block_number is None:
-                return None
-        answer = self.request("eth_getTransactionReceipt", ["0x" + transaction_hash.hex()])
-        return None if answer is None else parse_receipt(answer)
+            known = self.request_many("eth_getTransactionByHash", [["0x" + hash_.hex()] for hash_ in asked])
+            found = [None if answer is None else parse_transaction(answer) for answer in known]
+            asked = [one.hash for one in found if one is not None and one.block_number is not None]
+        answers = self.request_many("eth_getTransactionReceipt", [["0x" + hash_.hex()] for hash_ in asked])
+        receipts = [parse_receipt(answer) for answer in answers if answer is not None]
+        by_hash = {receipt.transaction_hash: receipt for receipt in receipts}
+        return [by_hash.get(hash_) for hash_ in hashes]
 
     def transaction_count(self, address: bytes, tag: str = "latest") -> int:
         """How many transactions of an account were mined (``latest``), or mined or wait (``pending``)."""

@@ -17,6 +17,8 @@ class Engine:
         max_logs: How many logs one eth_getLogs may return.
         max_in_flight: How many of one sender's transactions may wait at once.
         max_gas: The largest gas limit that a transaction may declare.
+        poll_seconds: How long to wait between two looks for receipts or new blocks.
+        mined_is_final: Whether a mined transaction can no longer be undone.
         asks_transaction_before_receipt: Whether a receipt look-up of a waiting transaction blocks, so that
             eth_getTransactionByHash must say first that it was mined.
     """
@@ -29,6 +31,8 @@ class Engine:
     max_logs: int
     max_in_flight: int
     max_gas: int
+    poll_seconds: float
+    mined_is_final: bool
     asks_transaction_before_receipt: bool
 
 
@@ -41,6 +45,8 @@ ANVIL = Engine(
     max_logs=100_000,
     max_in_flight=200,
     max_gas=30_000_000,
+    poll_seconds=0.01,
+    mined_is_final=True,
     asks_transaction_before_receipt=False,
 )
 """The embedded engine for demonstrations and tests: one process, no integrity promise, ``latest`` is final."""

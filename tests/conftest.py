@@ -1,0 +1,3 @@
+"""What every room's tests can use: see tests/support."""
+
+pytest_plugins = ["chain_fixtures"]
