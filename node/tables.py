@@ -16,6 +16,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    UniqueConstraint,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -102,8 +103,9 @@ follow_state = Table(
 outbox = Table(
     "outbox",
     metadata,
-    digest("transaction_hash", primary_key=True),
-    Column("nonce", BigInteger, nullable=False, unique=True),
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    digest("transaction_hash", unique=True),
+    Column("nonce", BigInteger, nullable=False),
     Column("raw", LargeBinary, nullable=False),
 )
 """Signed transactions of this member's account that are not known to be final."""
@@ -135,18 +137,20 @@ pending_registrations = Table(
     Column("signature", LargeBinary(65), nullable=False),
     Column("keyring", LargeBinary, nullable=False),
     seconds("expires"),
+    Column("approved", Boolean, nullable=False),
 )
-"""Registrations that wait for staff; ``message`` is the Registration's JSON form."""
+"""Registrations that wait for staff, or (approved) for the ledger; ``message`` is the Registration's JSON form."""
 
 patient_identifiers = Table(
     "patient_identifiers",
     metadata,
     Column("system", String(512), primary_key=True),
     Column("value", String(256), primary_key=True),
-    address("patient"),
+    address("patient", primary_key=True),
     Index("patient_identifiers_by_patient", "patient"),
 )
-"""Medical record numbers of this member's own patients."""
+"""Medical record numbers of this member's own patients. One counts only once its pseudonym is on the ledger: the row
+is written before the transaction. A frozen or ended pseudonym keeps its rows when the person registers anew."""
 
 keyrings = Table(
     "keyrings",
@@ -168,13 +172,15 @@ backups = Table(
 grants = Table(
     "grants",
     metadata,
-    digest("consent_id", primary_key=True),
-    digest("bundle_digest", primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    digest("consent_id"),
+    digest("bundle_digest"),
     address("patient"),
     Column("epoch", Integer, nullable=False),
     Column("bundle", LargeBinary, nullable=False),
     Column("introduction", String(200), nullable=False),
-    Column("received", BigInteger, nullable=False),
+    seconds("received"),
+    UniqueConstraint("consent_id", "bundle_digest"),
     Index("grants_by_patient", "patient"),
 )
 """Grant bundles for this member. They are sealed to its key, and stay so in this table."""
