@@ -6,7 +6,6 @@ import typer
 
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
-from cli.options import pick_member
 from cli.output import JSON_OPTION, YES_OPTION, confirm, emit_json, say, table, working
 from cli.places import NETWORK_OPTION, find_network
 from cli.texts import _
@@ -67,7 +66,7 @@ def suspend(
     yes: bool = YES_OPTION,
 ) -> None:
     """Suspend a member: it can no longer publish, deposit or request. Shares that it holds stay with it."""
-    from cli.administration import Administration
+    from cli.administration import Administration, pick_member
 
     with Administration.open(find_network(network), passphrase_file) as admin:
         found = pick_member(member, admin.members())

@@ -35,6 +35,8 @@ class MemberPlace:
     name: str
     directory: Path
     endpoint: str
+    runs_node: bool
+    """False for a member that only has keys, such as an auditor's."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def find_network(given: Path | None) -> NetworkPlace:
     named = given or (Path(os.environ["PHR_NETWORK"]) if os.environ.get("PHR_NETWORK") else None)
     candidates = [named] if named else [Path("."), Path("demo-run")]
     for directory in candidates:
-        if (directory / "network.json").is_file():
+        if network_exists(directory):
             return read_network(directory)
     raise CommandError(
         _(
@@ -90,20 +92,27 @@ def find_network(given: Path | None) -> NetworkPlace:
     )
 
 
-def read_network(directory: Path) -> NetworkPlace:
-    """The network described by ``directory/network.json``."""
+def network_exists(directory: Path) -> bool:
+    """Whether a network's description lies there."""
+    return (directory / "network.json").is_file()
+
+
+def read_network(directory: Path, description: str = "network.json") -> NetworkPlace:
+    """The network described by a file in ``directory``."""
     directory = directory.resolve()
     try:
-        document: dict[str, Any] = json.loads((directory / "network.json").read_text())
+        document: dict[str, Any] = json.loads((directory / description).read_text())
         members = tuple(
-            MemberPlace(entry["name"], directory / entry["directory"], entry["endpoint"])
+            MemberPlace(
+                entry["name"], directory / entry["directory"], entry["endpoint"], bool(entry["runs_node"])
+            )
             for entry in document["members"]
         )
         return NetworkPlace(directory, document["chain"]["url"], members)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CommandError(
             _("{path} is not a network's description: {error}").format(
-                path=directory / "network.json", error=error
+                path=directory / description, error=error
             ),
             ExitCode.BAD_INPUT,
         ) from error
