@@ -114,13 +114,14 @@ _OBSERVATION = {
     "survey": Category.HEALTH_CHECKUP,
     "social-history": Category.HEALTH_CHECKUP,
     "activity": Category.LIFELOG,
+    "GE": Category.GENOMICS,
 }
-"""Codes of HL7 observation-category."""
+"""Codes of HL7 observation-category, and of v2-0074 as genomics reporting uses it."""
 _REPORT = {
     **dict.fromkeys(
         ("RAD", "RX", "CT", "NMR", "NMS", "RUS", "OUS", "CUS", "VUS", "XRC", "LP29684-5"), Category.IMAGING
     ),
-    **dict.fromkeys(("GE", "GEN"), Category.GENOMICS),
+    **dict.fromkeys(("GE",), Category.GENOMICS),
     **dict.fromkeys(
         ("LAB", "CH", "HM", "MB", "MCB", "IMM", "SP", "LP7839-6", "LP29693-6"), Category.LABORATORY
     ),
@@ -178,11 +179,11 @@ def category_of(resource: Json) -> Category:
         "ServiceRequest",
         "Media",
     ):
-        for coding in _codings(resource, "code", "bodySite"):
-            if coding.get("system") in _DENTAL_SYSTEMS:
+        for system, code in _codings(resource, "code", "bodySite"):
+            if system in _DENTAL_SYSTEMS:
                 return Category.DENTAL
-            if coding.get("system") == LOINC and coding.get("code") in _LOINC:
-                return _LOINC[coding["code"]]
+            if system == LOINC and code in _LOINC:
+                return _LOINC[code]
     match resource_type:
         case "Observation":
             return _observation(resource)
@@ -193,31 +194,36 @@ def category_of(resource: Json) -> Category:
 
 def _is_personal_device(resource: Json) -> bool:
     """Whether a personal health device measured it: coded in IEEE 11073 (FHIR PHD), whatever it measured."""
-    return any(coding.get("system") == _MDC for coding in _codings(resource, "code"))
+    return any(system == _MDC for system, _ in _codings(resource, "code"))
 
 
 def _observation(resource: Json) -> Category:
-    for coding in _codings(resource, "category"):
-        if coding.get("code") in _OBSERVATION:
-            return _OBSERVATION[coding["code"]]
-        if coding.get("code") in ("GE", "GEN"):
-            return Category.GENOMICS
+    for _, code in _codings(resource, "category"):
+        if code in _OBSERVATION:
+            return _OBSERVATION[code]
     return Category.LABORATORY
 
 
 def _report(resource: Json) -> Category:
     codings = list(_codings(resource, "category"))
-    for coding in codings:
-        if coding.get("code") in _REPORT:
-            return _REPORT[coding["code"]]
-    if any(coding.get("system") == LOINC for coding in codings):
+    for _, code in codings:
+        if code in _REPORT:
+            return _REPORT[code]
+    if any(system == LOINC for system, _ in codings):
         return Category.DOCUMENT
     return Category.LABORATORY
 
 
-def _codings(resource: Json, *elements: str) -> Iterator[Json]:
-    """The Codings of CodeableConcept elements, single or repeated."""
+def _codings(resource: Json, *elements: str) -> Iterator[tuple[str, str]]:
+    """System and code of each Coding of CodeableConcept elements, single or repeated.
+
+    What has another shape is passed over: descriptions are made of resources that nobody validated, too.
+    """
     for element in elements:
-        value = resource.get(element, [])
+        value = resource.get(element)
         for concept in value if isinstance(value, list) else [value]:
-            yield from concept.get("coding", [])
+            codings = concept.get("coding") if isinstance(concept, dict) else None
+            for coding in codings if isinstance(codings, list) else []:
+                if isinstance(coding, dict):
+                    system, code = coding.get("system"), coding.get("code")
+                    yield system if isinstance(system, str) else "", code if isinstance(code, str) else ""

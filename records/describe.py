@@ -10,10 +10,10 @@ from typing import Any
 from records.categories import category_of
 from records.display import concept, items, joined, mapping, name, text
 from records.errors import NotFhirError
+from records.json_gate import parse_json
 from records.limits import DEFAULT_LIMITS, InputLimits
 from records.periods import dated_elements, written_day
 from records.plain_text import plain
-from records.reading import parse_json
 from records.summaries import flags, summary_of
 from records.survey import Json
 

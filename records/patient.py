@@ -5,7 +5,7 @@ name places, never the value of an identifier or reference.
 """
 
 from collections.abc import Iterator, Sequence
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 
 from records.errors import Issue, PatientMismatchError
 from records.payload import PatientIdentifier
@@ -145,5 +145,5 @@ class _Context:
         values = query.pop("identifier", [])
         if query or len(values) != 1:
             return False
-        system, _, value = unquote(values[0]).rpartition("|")
+        system, _, value = values[0].rpartition("|")
         return any(own.value == value and own.system == system for own in self.identifiers)

@@ -20,7 +20,7 @@ SCHEMA_PATH = _ROOT.parent / "node_modules/@asymmetrik/fhir-json-schema-validato
 """Where ``npm ci`` puts the schema in an installed clone."""
 _ELEMENTS_PATH = _ROOT / "r4_elements.json"
 _SCHEMA_ID = "http://hl7.org/fhir/json-schema/4.0"
-_RESOURCE_PLACE = {"type": "object", "properties": {"resourceType": {"type": "string"}}}
+_RESOURCE_PLACE = {"type": "object", "required": ["resourceType"]}
 
 
 @cache
@@ -49,6 +49,13 @@ def validator_of(resource_type: str) -> jsonschema_rs.Validator:
 
 
 @cache
+def primitive_of_pattern() -> dict[str, str]:
+    """The names of FHIR's primitive types by the regular expressions of their values."""
+    definitions = _schema()["definitions"]
+    return {value["pattern"]: name for name, value in definitions.items() if "pattern" in value}
+
+
+@cache
 def _schema() -> dict[str, Any]:
     try:
         schema: dict[str, Any] = orjson.loads(SCHEMA_PATH.read_bytes())
@@ -62,6 +69,8 @@ def _schema() -> dict[str, Any]:
     for name, rules in elements.items():
         _add_rules(definitions[name], rules)
     for definition in definitions.values():
+        if "properties" in definition:
+            definition["type"] = "object"  # HL7's schema lets any string pass as a CodeableConcept
         _allow_null_placeholders(definition, definitions)
     return schema
 
