@@ -6,7 +6,7 @@ delete and deleting a single step against whoever refers to a block at that mome
 """
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from node.collaborators import SYSTEM_CLOCK, Clock, Ledger, Transactions
 from node.errors import Conflict, InvalidRequest, NodeError, NotAllowed, NotFound, TooMany
 from node.tables_custody import block_arrivals, block_references, deposits
-from storage import BlockNotFoundError, BlockStore, Cid, CidError, Codec
+from storage import BlockCorruptError, BlockNotFoundError, BlockStore, Cid, CidError, Codec
 
 UNREFERENCED_SECONDS = 3600
 """How long a block may wait for the deposit that needs it."""
@@ -67,16 +67,28 @@ class BlockService:
         return self.put(uploader, block, cid.codec)
 
     def put(self, uploader: bytes, block: bytes, codec: Codec = Codec.RAW) -> Cid:
-        """Stores a block, its arrival first, so that nothing lies in the store that the sweep does not know."""
+        """Stores one block of this node's own or of a peer; durable when it returns."""
         cid = Cid.of(block, codec)
+        self.put_many(uploader, [(cid, block)])
+        return cid
+
+    def put_many(self, uploader: bytes, blocks: Sequence[tuple[Cid, bytes]]) -> None:
+        """Stores blocks; their arrival is written first, so that nothing lies in the store unknown to the sweep.
+
+        Raises:
+            storage.StorageError: the store cannot take one; those before it stay, for the sweep.
+        """
         now = int(self._clock())
         arrived = block_arrivals.c
         with self._lock, self._database.begin() as connection:
-            again = update(block_arrivals).where(arrived.cid == str(cid)).values(arrived_at=now)
-            if not connection.execute(again).rowcount:
-                row = {"cid": str(cid), "size_bytes": len(block), "uploader": uploader, "arrived_at": now}
-                connection.execute(insert(block_arrivals).values(row))
-        return self.store.put(block, codec)
+            for cid, block in blocks:
+                again = update(block_arrivals).where(arrived.cid == str(cid)).values(arrived_at=now)
+                if not connection.execute(again).rowcount:
+                    row = {"cid": str(cid), "size_bytes": len(block), "uploader": uploader, "arrived_at": now}
+                    connection.execute(insert(block_arrivals).values(row))
+        for cid, block in blocks:
+            if self.store.put(block, cid.codec) != cid:
+                raise BlockCorruptError(f"expected the store to keep block {cid}; it kept another")
 
     def fetch(self, name: str) -> bytes:
         """A block, or the header that is this block.
@@ -124,27 +136,31 @@ class BlockService:
 
     @contextmanager
     def referring(self, holder: bytes, cids: Iterable[Cid]) -> Iterator[Connection]:
-        """A transaction after which ``holder`` (32 bytes) needs ``cids``; the sweep can take none of them meanwhile.
+        """As ``referring_many``, for one holder."""
+        with self.referring_many({holder: tuple(cids)}) as connection:
+            yield connection
+
+    @contextmanager
+    def referring_many(self, needed: Mapping[bytes, Sequence[Cid]]) -> Iterator[Connection]:
+        """A transaction after which each holder (32 bytes) needs its blocks; the sweep takes none of them meanwhile.
 
         Raises:
             Conflict: a block is not here (``blocks-missing``).
         """
-        names = [str(cid) for cid in cids]
         with self._lock:
-            for name in names:
-                if not self.store.has(Cid.parse(name)):
+            for cid in {cid for cids in needed.values() for cid in cids}:
+                if not self.store.has(cid):
                     raise Conflict(
-                        f"expected block {name} to be here before it is needed: put it first",
+                        f"expected block {cid} to be here before it is needed: put it first",
                         code="blocks-missing",
                     )
             with self._database.begin() as connection:
-                known = set(
-                    connection.scalars(
-                        select(block_references.c.cid).where(block_references.c.holder == holder)
-                    )
-                )
-                if missing := [{"cid": name, "holder": holder} for name in names if name not in known]:
-                    connection.execute(insert(block_references), missing)
+                for holder, cids in needed.items():
+                    held = select(block_references.c.cid).where(block_references.c.holder == holder)
+                    known = set(connection.scalars(held))
+                    names = {str(cid) for cid in cids} - known
+                    if missing := [{"cid": name, "holder": holder} for name in sorted(names)]:
+                        connection.execute(insert(block_references), missing)
                 yield connection
 
     def sweep(self) -> int:

@@ -12,7 +12,7 @@ from crypto.grant import OpenedGrant
 from crypto.hpke import EncryptionKey
 from crypto.keyring import Keyring
 from crypto.signer import Signer
-from ledger.blocks import Block
+from ledger.blocks import Block, Receipt
 from ledger.messages import LedgerScope
 from ledger.state import LedgerState
 from records import PatientIdentifier
@@ -108,6 +108,13 @@ class Ledger(Protocol):
 
     def access(self, patient: bytes, sequence: int) -> FinalAccess | None:
         """A decision in the patient's chain, or None when it is not final here."""
+
+
+class Transactor(Protocol):
+    """Sends this member's transactions, and waits until they are final (``ledger.sender.Sender``)."""
+
+    def send(self, to: bytes | None, data: bytes, gas: int | None = None) -> Receipt:
+        """Raises ContractRefused, NotFinal, TransactionLost, ChainUnreachable."""
 
 
 class OwnKeys(Protocol):

@@ -1,0 +1,232 @@
+"""Moves a sealed publication on, one durable step at a time, until it is published or abandoned.
+
+Whatever kills the process between two steps, ``advance`` goes on from the journal: deposits are idempotent, the
+ledger takes a record id once, and past the deadline the ledger takes nothing, so that "abandoned" can be believed.
+Blocks and shares come first and the ledger last: no record on the ledger ever points to nothing.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from crypto.envelope import Header, reseal_consent
+from crypto.keyring import Keyring
+from ledger import calls
+from ledger.errors import ChainUnreachable, ContractRefused, NotFinal, RpcRefused, TransactionLost
+from ledger.messages import Publication as LedgerPublication
+from node.collaborators import Keyrings, Ledger, OwnKeys, Transactor
+from node.distribution import WAIT_SECONDS, Distributor
+from node.errors import NodeError, NotFound, Unavailable
+from node.publish_journal import (
+    IN_PROGRESS,
+    JournalPublication,
+    JournalRecord,
+    PublicationState,
+    PublishJournal,
+)
+from node.sealing import enough_of
+from node.stopwatch import NewStopwatch, Stopwatch
+from storage import Cid
+
+RECORDS_PER_TRANSACTION = 20
+FINAL_SECONDS = 30.0
+MOST_STEPS = 12
+"""How often one call moves a publication on: enough for several rotations of the keyring underway."""
+
+
+class PublicationSteps:
+    """The state machine behind ``Publisher``; ``locked`` gives one thread at a time a patient's publications."""
+
+    def __init__(
+        self,
+        keys: OwnKeys,
+        ledger: Ledger,
+        keyrings: Keyrings,
+        journal: PublishJournal,
+        distributor: Distributor,
+        sender: Transactor,
+        *,
+        new_stopwatch: NewStopwatch = Stopwatch,
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> None:
+        self._keys = keys
+        self._ledger = ledger
+        self._keyrings = keyrings
+        self._journal = journal
+        self._distributor = distributor
+        self._sender = sender
+        self._new_stopwatch = new_stopwatch
+        self._wait_seconds = wait_seconds
+        self._locks = tuple(threading.RLock() for _ in range(64))
+
+    @contextmanager
+    def locked(self, patient: bytes) -> Iterator[None]:
+        """Held while a patient's publications are begun or moved on."""
+        with self._locks[patient[-1] % len(self._locks)]:
+            yield
+
+    def advance(self, publication_id: str) -> JournalPublication:
+        """Moves a publication on as far as it goes now; what stopped it is in its ``detail``."""
+        watch = self._new_stopwatch()
+        with self.locked(self._journal.load(publication_id).patient):
+            for _ in range(MOST_STEPS):
+                publication = self._journal.load(publication_id)
+                if publication.state not in IN_PROGRESS or not self._step(publication, watch):
+                    break
+            after = self._journal.load(publication_id)
+            if after.state in IN_PROGRESS:
+                self._journal.move(publication_id, after.state, after.detail, watch.seconds_by_step)
+            return self._journal.load(publication_id)
+
+    def _step(self, publication: JournalPublication, watch: Stopwatch) -> bool:
+        """One step; whether there may be another one now."""
+        snapshot = self._ledger.snapshot()
+        landed = self._landed(publication)
+        if len(landed) == len(publication.records):
+            with watch.step("finish"):
+                self._journal.finish(publication.publication_id, watch.seconds_by_step)
+            return False
+        if snapshot.final.time > publication.deadline:
+            self._abandon(
+                publication, "its deadline passed before the ledger had it: publish the bundle again"
+            )
+            return False
+        try:
+            if publication.state is PublicationState.SEALED:
+                return self._deposit(publication, watch)
+            return self._send(publication, watch)
+        except (ChainUnreachable, NotFinal, TransactionLost, RpcRefused) as error:
+            self._stay(publication, publication.state, str(error))
+        except NodeError as error:
+            self._stay(publication, publication.state, error.detail)
+        return False
+
+    def _deposit(self, publication: JournalPublication, watch: Stopwatch) -> bool:
+        if self._reseal_if_stale(publication, watch):
+            return True
+        header = Header.from_bytes(publication.records[0].header)
+        enough = enough_of(header.threshold, len(header.custodians))
+        with watch.step("deposit"):
+            outcome = self._distributor.distribute(publication, enough, self._wait_seconds)
+        if outcome.complete < enough:
+            words = "; ".join(outcome.failures)
+            self._stay(
+                publication,
+                PublicationState.SEALED,
+                f"{outcome.complete} of {len(header.custodians)} custodians hold it, {enough} are needed: {words}",
+            )
+            return False
+        with watch.step("journal"):
+            self._journal.move(publication.publication_id, PublicationState.DEPOSITED, "")
+        return True
+
+    def _send(self, publication: JournalPublication, watch: Stopwatch) -> bool:
+        landed = self._landed(publication)
+        missing = [record for record in publication.records if record.record_id not in landed]
+        with watch.step("journal"):
+            self._journal.move(publication.publication_id, PublicationState.SENT, "")
+        some = missing[:RECORDS_PER_TRANSACTION]
+        try:
+            with watch.step("ledger"):
+                receipt = self._sender.send(self._ledger.scope.contract, self._call(publication, some))
+                self._ledger.wait_for_block(receipt.block_number, FINAL_SECONDS)
+        except ContractRefused as refused:
+            return self._refused(publication, refused, watch)
+        return True
+
+    def _refused(self, publication: JournalPublication, refused: ContractRefused, watch: Stopwatch) -> bool:
+        if refused.error_name == "StaleEpoch":
+            self._wait_for_head()
+            return self._reseal_if_stale(publication, watch)
+        if refused.error_name == "RecordAlreadyPublished":
+            # An earlier transaction of ours landed, perhaps before a kill: the follower is about to see it.
+            self._wait_for_head()
+            if self._landed(publication):
+                return True
+            self._stay(publication, PublicationState.SENT, "on the ledger; waiting until it is final here")
+            return False
+        self._wait_for_head()
+        self._abandon(publication, f"the ledger refused it: {refused}")
+        return False
+
+    def _wait_for_head(self) -> None:
+        """Lets the follower reach at least the next final block: what the contract just saw is then seen here."""
+        number = self._ledger.snapshot().final.number
+        self._ledger.wait_for_block(number + 1, FINAL_SECONDS)
+
+    def _reseal_if_stale(self, publication: JournalPublication, watch: Stopwatch) -> bool:
+        patient = self._ledger.snapshot().state.patients[publication.patient]
+        landed = self._landed(publication)
+        stale = [
+            record
+            for record in publication.records
+            if record.record_id not in landed and Header.from_bytes(record.header).epoch < patient.epoch
+        ]
+        if not stale:
+            return False
+        try:
+            keyring = self._keyrings.current_keyring(publication.patient)
+        except NotFound as error:
+            raise Unavailable(f"the patient's new keyring did not reach this node yet: {error}") from error
+        with watch.step("seal"):
+            resealed = [self._resealed(record, keyring) for record in stale]
+        self._journal.reseal(
+            publication.publication_id, resealed, f"sealed again for the keyring's epoch {keyring.epoch}"
+        )
+        return True
+
+    def _resealed(self, record: JournalRecord, keyring: Keyring) -> JournalRecord:
+        key = self._keys.encryption_key(record.journal_key_digest)
+        if key is None or record.journal_wrap is None:
+            raise Unavailable("the key that this publication's journal is sealed to is not in the keystore")
+        header = Header.from_bytes(record.header)
+        public = keyring.category_public(header.identity.category)
+        fresh = reseal_consent(header, record.journal_wrap, key, keyring.epoch, public)
+        return replace(
+            record,
+            header=fresh.header_bytes,
+            header_digest=fresh.header.digest,
+            consent_wrap=fresh.consent_wrap,
+        )
+
+    def _call(self, publication: JournalPublication, records: Sequence[JournalRecord]) -> bytes:
+        made = [_ledger_publication(publication, record) for record in records]
+        if publication.supersedes is not None:
+            return calls.correct(made[0], publication.supersedes)
+        return calls.publish(made[0]) if len(made) == 1 else calls.publish_batch(made)
+
+    def _landed(self, publication: JournalPublication) -> set[bytes]:
+        """The ids of its records that are final on the ledger under the header that the journal has."""
+        final = self._ledger.snapshot().state.records
+        return {
+            record.record_id
+            for record in publication.records
+            if (known := final.get(record.record_id)) and known.header_digest == record.header_digest
+        }
+
+    def _stay(self, publication: JournalPublication, state: PublicationState, detail: str) -> None:
+        self._journal.move(publication.publication_id, state, detail)
+
+    def _abandon(self, publication: JournalPublication, detail: str) -> None:
+        landed = self._landed(publication)
+        if landed:
+            detail = f"{len(landed)} of {len(publication.records)} records are on the ledger; of the rest: {detail}"
+        self._journal.abandon(publication.publication_id, detail, landed)
+
+
+def _ledger_publication(publication: JournalPublication, record: JournalRecord) -> LedgerPublication:
+    cid = Cid.parse(record.ciphertext_cid)
+    return LedgerPublication(
+        patient=publication.patient,
+        category=record.category,
+        start_day=record.start_day,
+        end_day=record.end_day,
+        epoch=Header.from_bytes(record.header).epoch,
+        nonce=record.nonce,
+        deadline=publication.deadline,
+        cid_codec=int(cid.codec),
+        cid_digest=cid.digest,
+        header_digest=record.header_digest,
+        payload_commitment=record.payload_commitment,
+    )

@@ -1,0 +1,144 @@
+"""From a payload to a sealed record: who holds shares, and the one order in which things are signed and sealed."""
+
+import random
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from crypto.binding import RecordIdentity
+from crypto.envelope import Custodian, SealedRecord, seal_record
+from crypto.jws import sign_detached
+from crypto.keyring import Keyring
+from crypto.payload import Payload, commitment, pack
+from crypto.signer import Signer
+from ledger.messages import LedgerScope, record_id
+from ledger.state import LedgerState
+from node.errors import Unavailable
+from node.stopwatch import Stopwatch
+from records import RecordPayload
+from storage import MemoryBlockStore, unixfs
+from vocabulary import Role
+
+NONCE_BITS = 63
+"""Bits of a record's random nonce: what every database's integer holds of the ledger's 64."""
+MOST_CUSTODIANS = 5
+"""How many custodians hold a record unless the configuration says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class CustodyPolicy:
+    """How many custodians, and how many of them open lock 2; None: as the network's members allow."""
+
+    custodians: int | None = None
+    threshold: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CustodyPlan:
+    """Who holds the shares of a publication's records: share i is for the custodian at position i - 1."""
+
+    custodians: tuple[Custodian, ...]
+    threshold: int
+
+    @property
+    def enough(self) -> int:
+        """How many must acknowledge before the ledger may be told: one more than open lock 2, where there is one."""
+        return enough_of(self.threshold, len(self.custodians))
+
+
+def enough_of(threshold: int, count: int) -> int:
+    """min(n, t + 1): so that losing any one custodian after publishing loses no record, where n > t."""
+    return min(count, threshold + 1)
+
+
+def plan_custody(state: LedgerState, own: bytes, policy: CustodyPolicy) -> CustodyPlan:
+    """Chooses custodians among the active ones: this node where it is one, the others at random.
+
+    The threshold is the policy's, else more than half of them, and never below the network's minimum or 2.
+
+    Raises:
+        Unavailable: too few members are custodians now.
+    """
+    active = {
+        address: member
+        for address, member in state.members.items()
+        if member.active and member.roles & Role.CUSTODIAN.bit and member.keys
+    }
+    others = [address for address in active if address != own]
+    count = min(policy.custodians or MOST_CUSTODIANS, len(active))
+    threshold = max(policy.threshold or count // 2 + 1, state.minimum_threshold, 2)
+    if count < threshold:
+        raise Unavailable(
+            f"expected at least {threshold} active custodians, by the network's rules and this node's; there are "
+            f"{len(active)} of which {count} may be used: enrol custodians or change the custodian policy",
+            code="too-few-custodians",
+        )
+    chosen = [own] if own in active else []
+    chosen += random.SystemRandom().sample(others, count - len(chosen))
+    return CustodyPlan(
+        tuple(Custodian(address, active[address].current_keys.encryption_key) for address in chosen),
+        threshold,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SealedPayload:
+    """One payload, sealed, with what the ledger needs; ``blocks`` holds the ciphertext's blocks."""
+
+    payload: RecordPayload
+    nonce: int
+    payload_commitment: bytes
+    sealed: SealedRecord
+    blocks: MemoryBlockStore
+
+
+def seal_payload(
+    payload: RecordPayload,
+    *,
+    scope: LedgerScope,
+    author: Signer,
+    keyring: Keyring,
+    plan: CustodyPlan,
+    journal_public: bytes,
+    signed_at_seconds: int,
+    watch: Stopwatch,
+) -> SealedPayload:
+    """Signs, packs and seals one payload under a fresh record id.
+
+    Raises:
+        crypto.CryptoError: the keyring has no key for the payload's category, or a custodian's key is none.
+    """
+    nonce = secrets.randbits(NONCE_BITS)
+    identity = RecordIdentity(
+        scope.chain_id,
+        scope.contract,
+        record_id(scope, author.address, keyring.patient, nonce),
+        keyring.patient,
+        author.address,
+        payload.category,
+    )
+    with watch.step("sign"):
+        signature = sign_detached(author, payload.content, payload.media_type, signed_at_seconds)
+        document = Payload.create(payload.media_type, payload.content, signature)
+        committed = commitment(document)
+    with watch.step("compress"):
+        packed = pack(document)
+    blocks = MemoryBlockStore()
+    with watch.step("seal"):
+        sealed = seal_record(
+            packed,
+            identity,
+            keyring.epoch,
+            keyring.owner_public,
+            keyring.category_public(payload.category),
+            plan.custodians,
+            plan.threshold,
+            cid_of=lambda ciphertext: str(unixfs.add(blocks, ciphertext)),
+            journal_public=journal_public,
+        )
+    return SealedPayload(payload, nonce, committed, sealed, blocks)
+
+
+def addresses(custodians: Sequence[Custodian]) -> tuple[bytes, ...]:
+    """The custodians' accounts, in the order of their shares."""
+    return tuple(custodian.address for custodian in custodians)
