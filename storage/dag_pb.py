@@ -70,8 +70,6 @@ def _links(block: bytes) -> tuple[Link, ...]:
     reader = _Reader(block)
     found: list[tuple[Cid, int]] = []
     while reader.next_is(_NODE_LINKS):
-        if len(found) == MAX_LINKS:
-            raise DagError(f"it has more than {MAX_LINKS} links")
         link = _Reader(reader.field(_NODE_LINKS))
         cid = Cid.from_bytes(link.field(_LINK_HASH))
         if link.field(_LINK_NAME):

@@ -266,6 +266,8 @@ def test_dag_with_a_second_name_for_the_same_content_is_refused() -> None:
     _refused(store, _put_node(store, _leaf(store, MIB), _node(store, _leaf(store, MIB))))
     _refused(store, _put_node(store, _leaf(store, MIB), Link(store.put(b"a"), 1, 2)))
     _refused(store, _put_node(store, _leaf(store, 10), _leaf(store, MIB)))
+    full = _node(store, *[_leaf(store, MIB)] * 1024)
+    _refused(store, _put_node(store, full, _leaf(store, 5)))
     oversized = store.put(bytes(MIB + 1))
     with pytest.raises(DagError):
         list(unixfs.cat(store, oversized))
