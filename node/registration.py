@@ -15,7 +15,7 @@ import json
 import secrets
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -141,6 +141,23 @@ class Registrations:
         return RegisteredPatient(
             patient=patient,
             identifiers=tuple(PatientIdentifierValue(system=one.system, value=one.value) for one in values),
+        )
+
+    def patients(self) -> tuple[RegisteredPatient, ...]:
+        """Every patient of this member, in the order in which the ledger took them."""
+        snapshot, by_patient = self._ledger.snapshot(), defaultdict[bytes, list[PatientIdentifierValue]](list)
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(patient_identifiers).order_by(
+                    patient_identifiers.c.system, patient_identifiers.c.value
+                )
+            )
+            for row in rows:
+                by_patient[row.patient].append(PatientIdentifierValue(system=row.system, value=row.value))
+        return tuple(
+            RegisteredPatient(patient=patient, identifiers=tuple(by_patient[patient]))
+            for patient in snapshot.state.patients
+            if patient in by_patient
         )
 
     def patient_by_identifier(self, system: str, value: str) -> bytes:

@@ -1,0 +1,113 @@
+"""How the node is: for load balancers, for its operator, and for metrics."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from node.database import Database
+from node.errors import Unavailable
+from node.identity import Identity
+from node.ledger_view import LedgerView
+from node.outbox import DatabaseOutbox
+from wire.staff import NodeStatus
+from wire.types import Message
+
+STALE_SECONDS = 30.0
+"""A custodian refuses everything when its final head has not advanced for so long; the node is then not ready."""
+
+
+class Health(Message):
+    """Whether the node can do its work, and what is in the way."""
+
+    ready: bool
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What the node holds and works on."""
+
+    records_held: int
+    deposits_without_record: int
+    publications_in_progress: int
+    ciphertext_bytes: int
+
+
+class Status:
+    """Looks at the parts of a node and says how they are."""
+
+    def __init__(
+        self,
+        name: str,
+        database: Database,
+        ledger: LedgerView,
+        identity: Identity,
+        outbox: DatabaseOutbox,
+        holdings: Callable[[], Holdings],
+        background_problems: Callable[[], tuple[str, ...]],
+    ) -> None:
+        """Looks through these collaborators.
+
+        Args:
+            background_problems: what ails the threads in the background, in words.
+        """
+        self._name = name
+        self._database = database
+        self._ledger = ledger
+        self._identity = identity
+        self._outbox = outbox
+        self._holdings = holdings
+        self._background_problems = background_problems
+
+    def health(self) -> Health:
+        """Whether the node can do its work now."""
+        problems = [*self._ledger_problems(), *self._background_problems()]
+        try:
+            self._outbox.pending()
+        except SQLAlchemyError as error:
+            problems.append(f"the database does not answer: {type(error).__name__}")
+        return Health(ready=not problems, problems=tuple(problems))
+
+    def report(self) -> NodeStatus:
+        """The state of the node for its operator.
+
+        Raises:
+            Unavailable: the ledger was not read yet.
+        """
+        snapshot = self._ledger.snapshot()
+        health, holdings = self.health(), self._holdings()
+        return NodeStatus(
+            member=self._identity.address,
+            name=self._name,
+            ready=health.ready,
+            problems=health.problems,
+            final_block=snapshot.final.number,
+            final_age_seconds=round(snapshot.age_seconds, 3),
+            records_held=holdings.records_held,
+            deposits_without_record=holdings.deposits_without_record,
+            publications_in_progress=holdings.publications_in_progress,
+            transactions_in_flight=len(self._outbox.pending()),
+            ciphertext_bytes=holdings.ciphertext_bytes,
+        )
+
+    def _ledger_problems(self) -> list[str]:
+        try:
+            snapshot = self._ledger.snapshot()
+        except Unavailable as error:
+            return [error.detail]
+        problems = []
+        if snapshot.age_seconds > STALE_SECONDS:
+            problems.append(
+                f"the ledger's final head has not advanced for {snapshot.age_seconds:.0f} s: look at the chain"
+            )
+        own = snapshot.member(self._identity.address)
+        if own is None:
+            problems.append("this member is not enrolled: give enrolment.json to the administrator")
+        elif not own.active:
+            problems.append("this member is suspended: ask the administrator")
+        elif own.current_keys.encryption_key != self._identity.current_encryption_key.public:
+            problems.append("the ledger names another encryption key than this node's current one")
+        elif own.current_keys.transport_key != self._identity.transport_public_key:
+            problems.append("the ledger names another transport key than this node's")
+        return problems
