@@ -14,6 +14,8 @@ leaves.
 """
 
 import hashlib
+import threading
+import time
 
 from sqlalchemy import insert, select
 
@@ -29,7 +31,7 @@ from ledger.messages import NO_RECORD, LedgerScope
 from node.collaborators import SYSTEM_CLOCK, Clock, FinalAccess, Ledger, OwnKeys, Snapshot, Transactions
 from node.custody import CustodyService
 from node.deposits import Deposit, DepositStore
-from node.errors import InvalidRequest, NodeError, Unavailable
+from node.errors import InvalidRequest, NodeError, NotInTime, Unavailable
 from node.tables_custody import releases
 from vocabulary import Category, Reason
 from wire.custody import Release, ReleaseItem, ReleaseRequest, ReleaseResponse
@@ -37,6 +39,8 @@ from wire.patients import ReleaseView
 
 PERMIT_AGE_SECONDS = 600
 HEAD_AGE_SECONDS = 30.0
+CATCH_UP_SECONDS = 3.0
+MOST_WAITERS = 8
 
 
 class ReleaseRefused(NodeError):
@@ -64,6 +68,7 @@ class ReleaseService:
         self._store = store
         self._database = database
         self._clock = clock
+        self._waiters = threading.Semaphore(MOST_WAITERS)
 
     def release(self, caller: bytes, request: ReleaseRequest) -> ReleaseResponse:
         """Answers each item with a sealed share or a refusal that names the rule.
@@ -72,6 +77,7 @@ class ReleaseService:
             Unavailable: the own final head is stale (``stale-head``); nothing at all is released.
             InvalidRequest: the response key is none.
         """
+        self._await_permits(request)
         snapshot = self._ledger.snapshot()
         if snapshot.age_seconds > HEAD_AGE_SECONDS:
             raise Unavailable(
@@ -136,6 +142,27 @@ class ReleaseService:
             )
             for row in rows
         )
+
+    def _await_permits(self, request: ReleaseRequest) -> None:
+        """A requester may see its permit final a moment before this node does: that moment is waited for.
+
+        Only so many wait at a time, so that made-up permits cannot take this node's threads.
+        """
+        if not self._waiters.acquire(blocking=False):
+            return
+        try:
+            deadline = time.monotonic() + CATCH_UP_SECONDS
+            while any(self._ledger.access(request.patient, item.sequence) is None for item in request.items):
+                left_seconds = deadline - time.monotonic()
+                if left_seconds <= 0:
+                    return
+                number = self._ledger.snapshot().final.number
+                try:
+                    self._ledger.wait_for_block(number + 1, left_seconds)
+                except NotInTime:
+                    return
+        finally:
+            self._waiters.release()
 
     def _permit(
         self, caller: bytes, patient: bytes, item: ReleaseItem, response_digest: bytes, snapshot: Snapshot

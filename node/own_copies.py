@@ -1,0 +1,61 @@
+"""A patient's own read: what opens an own record without anyone's consent, logged by the node that served it."""
+
+from sqlalchemy import insert, select
+
+from node.collaborators import SYSTEM_CLOCK, Clock, Ledger, OwnKeys, Transactions
+from node.deposits import DepositStore
+from node.errors import NotAllowed, NotFound
+from node.tables_custody import own_reads
+from wire.patients import OwnCopy, OwnReadView
+
+
+class OwnCopies:
+    """Hands a pseudonym the wraps of its own records."""
+
+    def __init__(
+        self,
+        keys: OwnKeys,
+        ledger: Ledger,
+        store: DepositStore,
+        database: Transactions,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._keys = keys
+        self._ledger = ledger
+        self._store = store
+        self._database = database
+        self._clock = clock
+
+    def own_copy(self, patient: bytes, record_id: bytes) -> OwnCopy:
+        """Header, owner_wrap and consent_wrap of an own record; the read is logged before they are returned.
+
+        Raises:
+            NotFound: no such record is on the ledger, or this node holds no copy of it.
+            NotAllowed: it is another patient's.
+        """
+        record = self._ledger.snapshot().state.records.get(record_id)
+        if record is None:
+            raise NotFound(f"no record 0x{record_id.hex()} is on the ledger")
+        if record.patient != patient:
+            raise NotAllowed("a patient may ask only for what is their own", code="other-patient")
+        deposit = self._store.find(record_id, record.header_digest)
+        if deposit is None:
+            raise NotFound("this node holds no copy of that record: ask one of its custodians")
+        with self._database.begin() as connection:
+            connection.execute(
+                insert(own_reads).values(patient=patient, record_id=record_id, read_at=int(self._clock()))
+            )
+        return OwnCopy(
+            header=deposit.header, owner_wrap=deposit.owner_wrap, consent_wrap=deposit.consent_wrap
+        )
+
+    def for_patient(self, patient: bytes) -> tuple[OwnReadView, ...]:
+        """A patient's own reads through this node, in order."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(own_reads).where(own_reads.c.patient == patient).order_by(own_reads.c.number)
+            ).all()
+        return tuple(
+            OwnReadView(record_id=row.record_id, member=self._keys.address, time=row.read_at) for row in rows
+        )
