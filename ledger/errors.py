@@ -93,3 +93,7 @@ class UnknownPurpose(LedgerError):
 
 class EngineFailed(LedgerError):
     """A chain engine's process did not start, or ended by itself."""
+
+
+class ReplayTargetExists(LedgerError):
+    """There is something already where a replay's files should go; nothing was written."""
