@@ -1,0 +1,29 @@
+"""What authors deposit with this custodian, and what requesters get from it."""
+
+from fastapi import APIRouter, Depends
+
+from node.custody import CustodyService
+from node.openapi import json_body
+from node.release import ReleaseService
+from node.request_auth import AuthenticatedRequest, Authentication
+from vocabulary import Role
+from wire.custody import DepositReceipt, DepositRequest, ReleaseRequest, ReleaseResponse
+
+
+def router(auth: Authentication, custody: CustodyService, release: ReleaseService) -> APIRouter:
+    """POST /custody/deposits and /custody/releases."""
+    routes = APIRouter(prefix="/custody", tags=["custody"])
+    provider = auth.member(roles=(Role.PROVIDER,))
+    requester = auth.member(roles=(Role.CONSUMER, Role.RESEARCHER))
+
+    @routes.post("/deposits", openapi_extra=json_body(DepositRequest))
+    def deposit(request: AuthenticatedRequest = Depends(provider)) -> DepositReceipt:
+        """Keeps all that this custodian must hold of a record; durable when the signed receipt is answered."""
+        return custody.deposit(request.caller.identifier, request.parse(DepositRequest))
+
+    @routes.post("/releases", openapi_extra=json_body(ReleaseRequest))
+    def release_shares(request: AuthenticatedRequest = Depends(requester)) -> ReleaseResponse:
+        """This custodian's shares against permits that are final on the ledger, or why not, item by item."""
+        return release.release(request.caller.identifier, request.parse(ReleaseRequest))
+
+    return routes
