@@ -23,6 +23,12 @@ _SCHEMA_ID = "http://hl7.org/fhir/json-schema/4.0"
 _RESOURCE_PLACE = {"type": "object", "required": ["resourceType"]}
 
 
+_STRING_PATTERN = r"^[ \r\n\t\S]+$"
+_ANY_TEXT_PATTERN = r"^[\s\S]+$"
+"""HL7's pattern of a string means ASCII white space: where ``\\s`` knows Unicode, it would refuse the no-break and
+the ideographic space of real texts. Control characters are checked apart."""
+
+
 @cache
 def resource_types() -> frozenset[str]:
     """The names of all resource types of R4.
@@ -72,6 +78,9 @@ def _schema() -> dict[str, Any]:
         if "properties" in definition:
             definition["type"] = "object"  # HL7's schema lets any string pass as a CodeableConcept
         _allow_null_placeholders(definition, definitions)
+        for place in (definition, *definition.get("properties", {}).values()):
+            if place.get("pattern") == _STRING_PATTERN:
+                place["pattern"] = _ANY_TEXT_PATTERN
     return schema
 
 

@@ -110,6 +110,7 @@ def test_prepare_many_faults_lists_five_and_counts_the_rest(bundle_of: Build, ob
         {"status": ..., "_status": {"extension": [{"url": "urn:x", "valueCode": "unknown"}]}},
         {"note": [{"text": "tab\tline\r\nend"}]},
         {"valueQuantity": ..., "valueString": "\U0001f600"},
+        {"valueQuantity": ..., "valueString": "no-break\u00a0and\u3000ideographic space"},
         {"effectiveDateTime": "2016-12-31T23:59:60Z"},
     ],
 )
