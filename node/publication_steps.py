@@ -79,6 +79,32 @@ class PublicationSteps:
                 self._journal.move(publication_id, after.state, after.detail, watch.seconds_by_step)
             return self._journal.load(publication_id)
 
+    def repair(self) -> int:
+        """Brings published records to custodians that lacked them; returns how many publications still wait.
+
+        When every custodian has its share the journal forgets the wraps: from then on only custodians hold them.
+        """
+        waiting = 0
+        for publication_id in self._journal.published_but_waiting():
+            publication = self._journal.load(publication_id)
+            with self.locked(publication.patient):
+                waiting += not self._repaired(publication)
+        return waiting
+
+    def _repaired(self, publication: JournalPublication) -> bool:
+        members = self._ledger.snapshot().state.members
+        record_ids = [record.record_id for record in publication.records if record.on_ledger]
+        for custodian in {share.custodian for share in self._journal.waiting(record_ids)}:
+            member = members.get(custodian)
+            if member is None or not member.active:
+                self._journal.give_up_deposits(record_ids, custodian)
+        count = len(Header.from_bytes(publication.records[0].header).custodians)
+        self._distributor.distribute(publication, count, self._wait_seconds)
+        if self._journal.waiting(record_ids):
+            return False
+        self._journal.drop_wraps(publication.publication_id)
+        return True
+
     def _step(self, publication: JournalPublication, watch: Stopwatch) -> bool:
         """One step; whether there may be another one now."""
         snapshot = self._ledger.snapshot()

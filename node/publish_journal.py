@@ -281,19 +281,12 @@ class PublishJournal:
         return found
 
     def published_but_waiting(self) -> list[str]:
-        """The ids of publications that are on the ledger while some custodian still lacks its share."""
+        """The ids of publications that are on the ledger while the journal still holds wraps of theirs."""
         with self._database.read() as connection:
             return list(
                 connection.scalars(
                     select(publication_records.c.publication_id)
-                    .join(
-                        publication_deposits,
-                        publication_deposits.c.record_id == publication_records.c.record_id,
-                    )
-                    .where(
-                        publication_deposits.c.acknowledged_at.is_(None),
-                        publication_records.c.on_ledger.is_(True),
-                    )
+                    .where(publication_records.c.on_ledger.is_(True), publication_records.c.owner_wrap != b"")
                     .distinct()
                 )
             )

@@ -1,0 +1,124 @@
+"""The services of records, put together: custody, publishing, reading, and what keeps them clean and complete."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from fastapi import APIRouter
+
+from crypto.hpke import EncryptionKey
+from ledger.sender import Sender
+from node.asking import AccessAsker
+from node.blocks import BlockService
+from node.collaborators import Grants, Keyrings, Openings, Patients
+from node.custody import CustodyService
+from node.database import Database
+from node.deposits import DepositStore
+from node.distribution import Distributor
+from node.identity import Identity
+from node.ledger_view import LedgerView
+from node.orphans import OrphanSweeper
+from node.own_copies import OwnCopies
+from node.peers import OwnCustodian, Peers
+from node.publication_steps import PublicationSteps
+from node.publish import Publisher
+from node.publish_journal import PublishJournal
+from node.reading import ReadingService
+from node.release import ReleaseService
+from node.request_auth import Authentication
+from node.routes import blocks as block_routes
+from node.routes import custody as custody_routes
+from node.routes import publications as publication_routes
+from node.routes import reads as read_routes
+from node.sealing import CustodyPolicy
+from node.shares import ShareCollector
+from node.stopwatch import NewStopwatch, Stopwatch
+from storage import BlockStore
+
+RESUME_SECONDS = 5.0
+REPAIR_SECONDS = 15.0
+SWEEP_SECONDS = 60.0
+THREADS = 16
+"""How many custodians are called, and records opened, at a time by each of the two pools."""
+_CONTENT_LABEL = b"phr/v1/publication-content-key"
+
+
+class RecordServices:
+    """Everything of a node that handles records. ``close`` ends its threads and connections."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        ledger: LedgerView,
+        database: Database,
+        store: BlockStore,
+        sender: Sender,
+        *,
+        patients: Patients,
+        keyrings: Keyrings,
+        grants: Grants,
+        openings: Openings,
+        policy: CustodyPolicy,
+        limit_bytes: int | None = None,
+        new_stopwatch: NewStopwatch = Stopwatch,
+    ) -> None:
+        """``limit_bytes``: how much ciphertext this node holds at most; ``store`` is its own block store."""
+        self._ledger = ledger
+        self._out = ThreadPoolExecutor(THREADS, thread_name_prefix="custodians")
+        self._opening = ThreadPoolExecutor(THREADS, thread_name_prefix="opening")
+        self.blocks = BlockService(store, database, ledger, limit_bytes=limit_bytes)
+        self.deposits = DepositStore(database)
+        self.custody = CustodyService(identity, ledger, self.blocks, self.deposits)
+        self.release = ReleaseService(identity, ledger, self.custody, self.deposits, database)
+        own = OwnCustodian(identity, self.blocks, self.custody, self.release)
+        self.peers = Peers(ledger, identity.request_key, own)
+        self.journal = PublishJournal(database)
+        distributor = Distributor(identity, self.peers, self.blocks, self.journal, self._out)
+        self.steps = PublicationSteps(
+            identity, ledger, keyrings, self.journal, distributor, sender, new_stopwatch=new_stopwatch
+        )
+        self.publisher = Publisher(
+            identity,
+            ledger,
+            patients,
+            keyrings,
+            self.blocks,
+            self.journal,
+            self.steps,
+            sender,
+            policy,
+            content_key(identity.encryption_keys[-1]),
+            new_stopwatch=new_stopwatch,
+        )
+        asker = AccessAsker(identity, ledger, openings, sender)
+        collector = ShareCollector(ledger, self.peers, self._out)
+        self.reading = ReadingService(identity, ledger, grants, asker, collector, self.peers, self._opening)
+        self.own_copies = OwnCopies(identity, ledger, self.deposits, database)
+        self.sweeper = OrphanSweeper(ledger, self.deposits, self.blocks)
+
+    def routers(self, auth: Authentication) -> tuple[APIRouter, ...]:
+        """The routes of all of it."""
+        return (
+            block_routes.router(auth, self.blocks),
+            custody_routes.router(auth, self.custody, self.release),
+            publication_routes.router(auth, self._ledger, self.publisher),
+            read_routes.router(auth, self.reading, self.own_copies),
+        )
+
+    def register(self, every: Callable[[float, str, Callable[[], object]], object]) -> None:
+        """Names the work that is done at start and at intervals: ``every(seconds, name, action)``."""
+        every(RESUME_SECONDS, "publications", self.publisher.resume)
+        every(REPAIR_SECONDS, "deposits", self.steps.repair)
+        every(SWEEP_SECONDS, "orphans", self.sweeper.sweep)
+
+    def close(self) -> None:
+        """Waits for the calls that are under way, and starts no new ones."""
+        self._out.shutdown(wait=True, cancel_futures=True)
+        self._opening.shutdown(wait=True, cancel_futures=True)
+        self.peers.close()
+
+
+def content_key(oldest: EncryptionKey) -> bytes:
+    """The key (32 bytes) of the digests that find duplicates, from the member's oldest key, which stays for ever."""
+    return HKDF(SHA256(), 32, None, _CONTENT_LABEL).derive(oldest.seed)
