@@ -286,7 +286,9 @@ class PublishJournal:
             return list(
                 connection.scalars(
                     select(publication_records.c.publication_id)
-                    .where(publication_records.c.on_ledger.is_(True), publication_records.c.owner_wrap != b"")
+                    .where(
+                        publication_records.c.on_ledger.is_(True), publication_records.c.wraps_held.is_(True)
+                    )
                     .distinct()
                 )
             )
@@ -305,7 +307,7 @@ class PublishJournal:
                     publication_records.c.on_ledger.is_(True),
                     ~waiting,
                 )
-                .values(owner_wrap=b"", consent_wrap=b"", custody_wraps=b"")
+                .values(owner_wrap=b"", consent_wrap=b"", custody_wraps=b"", wraps_held=False)
             )
 
     def give_up_deposits(self, record_ids: Iterable[bytes], custodian: bytes) -> None:
@@ -356,6 +358,7 @@ class PublishJournal:
 def _record_row(record: JournalRecord) -> dict[str, object]:
     row = {name: getattr(record, name) for name in JournalRecord.__dataclass_fields__}
     row["custody_wraps"] = cbor2.dumps(list(record.custody_wraps))
+    row["wraps_held"] = True
     return row
 
 

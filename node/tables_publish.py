@@ -56,7 +56,9 @@ publication_records = Table(
     Column("journal_wrap", LargeBinary, nullable=True),
     digest("journal_key_digest"),
     Column("on_ledger", Boolean, nullable=False),
+    Column("wraps_held", Boolean, nullable=False),
     Index("publication_records_by_publication", "publication_id"),
+    Index("publication_records_with_wraps", "on_ledger", "wraps_held"),
     UniqueConstraint("patient", "content_tag"),
 )
 """One row a sealed record. ``content_tag`` is a keyed digest that finds the same content again; an abandoned record
