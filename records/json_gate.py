@@ -40,6 +40,12 @@ def checked_text(raw: bytes, limits: InputLimits) -> str:
         raise InputTooLargeError(
             f"expected at most {limits.size_bytes} bytes; came {len(raw)}: split the history into several bundles"
         )
+    containers = raw.count(b"{") + raw.count(b"[")
+    if containers > limits.containers:
+        raise InputTooLargeError(
+            f"expected at most {limits.containers} objects and arrays; came {containers}: split the history "
+            "into several bundles"
+        )
     if raw.startswith(b"\xef\xbb\xbf"):
         raise NotFhirError(
             "expected JSON that begins with '{'; came a byte order mark (EF BB BF), which RFC 8259 forbids: "

@@ -39,6 +39,8 @@ class Survey:
     """Path, what was expected, what came: values that FHIR's JSON format does not allow anywhere."""
 
 
+_MAXIMUM_FAULTS = 1_000
+"""How many faults of one resource are collected: a hostile one could hold millions."""
 _INLINE_LABEL = "inline-sec-label"
 PATIENT_ELEMENTS = frozenset({"subject", "patient", "beneficiary", "for"})
 """Elements of type Reference that say whose the resource is."""
@@ -54,16 +56,16 @@ def survey(resource: Json) -> Survey:
     while pending:
         node, link = pending.pop()
         if type(node) is dict:
-            if not node:
+            if not node and len(found.faults) < _MAXIMUM_FAULTS:
                 found.faults.append((_path(link), "an object with at least one member", "an empty object"))
             for key, child in node.items():
                 if type(child) is dict or type(child) is list:
                     pending.append((child, (key, link)))
-                elif child is None:
+                elif child is None and len(found.faults) < _MAXIMUM_FAULTS:
                     found.faults.append((_path((key, link)), "a value", "null"))
             _note(found, node, link)
         else:
-            if not node:
+            if not node and len(found.faults) < _MAXIMUM_FAULTS:
                 found.faults.append((_path(link), "an array with at least one item", "an empty array"))
             for index, child in enumerate(node):
                 if type(child) is dict or type(child) is list:

@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from records import InputLimits, InputTooLargeError, NotFhirError, RecordsError, describe, prepare
+from records import (
+    InputLimits,
+    InputTooLargeError,
+    InvalidBundleError,
+    NotFhirError,
+    RecordsError,
+    describe,
+    prepare,
+)
 from records.reading import read_bundle
 
 Build = Callable[..., bytes]
@@ -106,9 +114,21 @@ def test_read_bundle_any_white_space_gives_the_exact_source_of_each_member() -> 
     assert bundle.value == {"type": "collection", "resourceType": "Bundle"}
 
 
-@pytest.mark.parametrize("limits", [{"size_bytes": 0}, {"depth": 0}, {"depth": 201}])
+def test_attack_millions_of_empty_arrays_are_refused_before_parsing() -> None:
+    with pytest.raises(InputTooLargeError, match="at most 2000000 objects and arrays; came 2000002"):
+        prepare(b'{"entry":[' + b"[]," * 2_000_000 + b"1]}", None)
+
+
+def test_attack_many_faults_cost_no_more_than_a_count(bundle_of: Build, observation: dict[str, Any]) -> None:
+    with pytest.raises(InvalidBundleError) as caught:
+        prepare(bundle_of({**observation, "note": [[]] * 50_000}), None)
+    assert len(caught.value.issues) == 5
+    assert caught.value.more_count < 10_000
+
+
+@pytest.mark.parametrize("limits", [{"size_bytes": 0}, {"containers": 0}, {"depth": 0}, {"depth": 201}])
 def test_input_limits_out_of_range_are_refused(limits: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="expected size_bytes >= 1"):
+    with pytest.raises(ValueError, match="expected size_bytes and containers"):
         InputLimits(**limits)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from records import InvalidBundleError, prepare
-from records.schema import resource_types, validator_of
+from records.schema import SCHEMA_PATH, resource_types, validator_of
 
 Build = Callable[..., bytes]
 Resource = dict[str, Any]
@@ -134,6 +134,20 @@ def test_validator_of_every_type_accepts_nothing_but_its_type() -> None:
     for resource_type in sorted(resource_types()):
         assert not validator_of(resource_type).is_valid({"resourceType": "Nothing"})
     assert validator_of("Basic").is_valid({"resourceType": "Basic", "code": {"text": "x"}})
+
+
+def test_required_elements_and_choices_are_of_the_schema() -> None:
+    """The table derived from the StructureDefinitions fits the schema that it completes."""
+    definitions = json.loads(SCHEMA_PATH.read_bytes())["definitions"]
+    table = json.loads((SCHEMA_PATH.parents[3] / "records/r4_elements.json").read_bytes())
+    assert table["Observation"]["required"] == ["status"]
+    assert table["MedicationRequest"]["required"] == ["status", "intent", "medication[x]"]
+    for name, rules in table.items():
+        properties = definitions[name]["properties"]
+        choices = {base: names for base, *names in rules["choices"]}
+        assert all(member in properties for names in choices.values() for member in names)
+        for element in rules["required"]:
+            assert element.removesuffix("[x]") in (choices if element.endswith("[x]") else properties)
 
 
 def test_validator_of_unknown_type_raises() -> None:
