@@ -18,6 +18,7 @@ from wallet.errors import UnknownName, VaultError
 from wallet.journal import JournalEntry
 from wallet.pin import Pin
 from wallet.pseudonyms import pseudonym_key
+from wallet.terms import Terms
 
 FORMAT = 1
 MAX_CONTENT_BYTES = 4 * 1024 * 1024 - 4096
@@ -69,7 +70,7 @@ class Relationship(_Content):
 
 
 class KnownConsent(_Content):
-    """A consent that this wallet gave; its state is on the ledger, these are the words around it."""
+    """A consent that this wallet gave: its state is on the ledger, this is what was signed and the words around it."""
 
     patient: Address
     consent_id: Bytes32
@@ -77,6 +78,7 @@ class KnownConsent(_Content):
     grantee_name: str
     record_id: Bytes32 | None
     nonce: int = Field(ge=0, lt=2**64)
+    terms: Terms
     label: str = ""
     introduction: str = Field(default="", repr=False)
 

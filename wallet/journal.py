@@ -20,20 +20,10 @@ class _Entry(BaseModel):
 
 
 class GrantEntry(_Entry):
-    """A grant that is not final yet. The deadline is set at each attempt; the nonce, thus the consent id, stays."""
+    """A grant that is not final yet. Its deadline is set at each attempt; its nonce, thus the consent id, stays."""
 
     kind: Literal["grant"] = "grant"
     consent_id: Bytes32
-    grantee: Address
-    record_id: Bytes32 | None
-    categories: int
-    purposes: int
-    valid_from: int
-    valid_until: int
-    data_from: int
-    data_until: int
-    max_uses: int
-    nonce: int
 
 
 class DeliveryEntry(_Entry):
@@ -48,9 +38,6 @@ class RevocationEntry(_Entry):
 
     kind: Literal["revocation"] = "revocation"
     consent_id: Bytes32
-    grantee: Address
-    record_id: Bytes32 | None
-    nonce: int
     next_keyring: bytes | None = Field(repr=False)
     """``crypto.KeyringSecrets`` of the next epoch as bytes; None when nothing rotates."""
     rotation_nonce: int

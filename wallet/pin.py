@@ -30,7 +30,9 @@ class Pin:
         for name in ("chain_id", "contract", "genesis_hash", "deployment_block"):
             expected, found = getattr(self, name), getattr(came, name)
             if expected != found:
-                return f"expected a ledger of {name.replace('_', ' ')} {_shown(expected)}; came {_shown(found)}"
+                return (
+                    f"expected a ledger of {name.replace('_', ' ')} {_shown(expected)}; came {_shown(found)}"
+                )
         return None
 
 

@@ -171,7 +171,16 @@ class Session:
 
     def history(self, patient: bytes) -> Agreed[wire.HistoryView]:
         """Decisions on a pseudonym's records; releases and own reads are each node's own knowledge."""
-        return self.agreed(patient, NodeClient.history, _comparable_accesses, "the access history")
+        agreed = self.agreed(patient, NodeClient.history, _comparable_accesses, "the access history")
+        sequences = sorted(access.sequence for access in agreed.view.accesses)
+        if sequences != list(range(1, len(sequences) + 1)):
+            raise NodeAnswerInvalid(
+                " and ".join(agreed.nodes),
+                "expected every access from 1 on; some are left out or twice there",
+            )
+        for access in agreed.view.accesses:
+            _require_own(agreed.nodes[0], access.patient, patient)
+        return agreed
 
     # ---- relationships
 

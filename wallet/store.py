@@ -99,6 +99,11 @@ class VaultStore:
             raise VaultError(f"the wallet at {self._path} cannot be written: {error}") from error
         self._content = content
 
+    def discard(self) -> None:
+        """Removes the file of a vault that was never of use, and closes it."""
+        self._path.unlink(missing_ok=True)
+        self.close()
+
     def close(self) -> None:
         """Frees the lock; closing twice is fine."""
         if self._lock is not None:

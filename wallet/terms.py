@@ -8,10 +8,13 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from ledger.messages import NO_RECORD, Grant
 from vocabulary import UNDATED, Category, DayPeriod, Purpose, category_mask, purpose_mask
 from wallet.errors import WalletError
 from wire.limits import INTRODUCTION_CHARACTERS
+from wire.patients import ConsentView
 
 DAY_SECONDS = 86_400
 MAX_VALID_DAYS = 3_660
@@ -72,17 +75,18 @@ class GrantWish:
             raise InvalidTerms("break the glass (BTG) is not granted: it is for emergencies without consent")
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(BaseModel):
     """The same as the ledger has it: masks, POSIX seconds, day ordinals."""
 
-    categories: int
-    purposes: int
-    valid_from: int
-    valid_until: int
-    data_from: int
-    data_until: int
-    max_uses: int
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    categories: int = Field(ge=0, lt=2**32)
+    purposes: int = Field(ge=0, lt=2**16)
+    valid_from: int = Field(ge=0, lt=2**40)
+    valid_until: int = Field(ge=0, lt=2**40)
+    data_from: int = Field(ge=0, lt=2**24)
+    data_until: int = Field(ge=0, lt=2**24)
+    max_uses: int = Field(ge=0, lt=2**24)
 
     @classmethod
     def of(cls, wish: GrantWish, categories: tuple[Category, ...], now_seconds: int) -> "Terms":
@@ -105,6 +109,24 @@ class Terms:
             data_until=wish.data_period.end_day,
             max_uses=wish.max_uses,
         )
+
+    @classmethod
+    def on_ledger(cls, consent: ConsentView) -> "Terms":
+        """The terms of a consent on the ledger."""
+        return cls(
+            categories=category_mask(consent.categories),
+            purposes=purpose_mask(consent.purposes),
+            valid_from=consent.valid_from,
+            valid_until=consent.valid_until,
+            data_from=consent.data_from,
+            data_until=consent.data_until,
+            max_uses=consent.max_uses,
+        )
+
+    @property
+    def last_day(self) -> date:
+        """The last day of use, UTC."""
+        return datetime.fromtimestamp(self.valid_until - 1, UTC).date()
 
     @property
     def data_period(self) -> DayPeriod:

@@ -1,0 +1,62 @@
+"""The vault's backup at nodes: sealed under keys of the recovery phrase, so that nodes learn nothing but a size."""
+
+from crypto.recovery import BackupKeys
+from crypto.vault import seal_backup
+from wallet import content as codec
+from wallet.agreement import QUORUM, ask_all
+from wallet.content import VaultContent
+from wallet.errors import NodeError, NodeRefused, TooFewNodes, WalletBehind
+from wallet.session import Session
+
+WANTED_COPIES = 3
+"""Nodes that get each backup, if there are so many; two must acknowledge it."""
+
+
+def backup_keys(content: VaultContent) -> BackupKeys:
+    """The keys that seal and sign this vault's backups."""
+    access = content.backup
+    return BackupKeys(access.locator, access.encryption_key, access.signing_seed)
+
+
+def store_backup(session: Session) -> tuple[str, ...]:
+    """Stores the vault as it is now, under the next version.
+
+    The version is counted up in the vault before anything leaves it, so no version ever has two contents.
+
+    Returns:
+        Names of the nodes that acknowledged, two at least.
+
+    Raises:
+        TooFewNodes: fewer than two did; the vault is unchanged but for the version.
+        WalletBehind: a node holds a newer version: another copy of this wallet is in use.
+    """
+    content = session.content
+    access = content.backup.model_copy(update={"version": content.backup.version + 1})
+    content = content.replaced(backup=access)
+    session.save(content)
+    keys = backup_keys(content)
+    sealed = seal_backup(codec.to_bytes(content), keys, access.version)
+    waiting = session.nodes()
+    stored: list[str] = []
+    failures: list[str] = []
+    wanted = WANTED_COPIES
+    while waiting and len(stored) < QUORUM:
+        asked, waiting = waiting[:wanted], waiting[wanted:]
+        answers = ask_all(asked, lambda node: node.put_backup(keys, sealed))
+        for client, answer in zip(asked, answers, strict=True):
+            if isinstance(answer, NodeRefused) and answer.status == 409:
+                raise WalletBehind(
+                    f"{client.name} holds a newer backup than version {access.version}: another copy of this wallet "
+                    "is in use. Use that one, or recover from the phrase"
+                )
+            if isinstance(answer, NodeError):
+                failures.append(str(answer))
+            else:
+                stored.append(client.name)
+        wanted = QUORUM - len(stored)
+    if len(stored) < QUORUM:
+        raise TooFewNodes(
+            f"the backup: expected {QUORUM} members to store it; {len(stored)} did ({'; '.join(failures)})"
+        )
+    session.progress("backup stored")
+    return tuple(stored)

@@ -1,0 +1,197 @@
+"""Revoking: nobody who leaves can open what comes later, nobody who stays loses anything, and nothing is forgotten
+when the power fails in between.
+
+New secrets -> backup acknowledged by two nodes -> bundles to those who stay -> revoke and rotate in one relay, sent
+to two nodes -> final when two report it -> keyring published. The journal entry carries it over a crash at any line.
+"""
+
+import secrets
+from dataclasses import replace
+
+from crypto.keyring import KeyringSecrets
+from ledger.messages import NO_RECORD, Revocation, SignedMessage
+from vocabulary import Category
+from wallet.agreement import QUORUM
+from wallet.backup import store_backup
+from wallet.content import KnownConsent, Relationship, RelationshipStatus
+from wallet.directory import Directory
+from wallet.errors import NothingToDo, UnknownName, WalletError
+from wallet.journal import DeliveryEntry, GrantEntry, KeyringEntry, RevocationEntry
+from wallet.overview import ConsentState, ConsentSummary, find_summary
+from wallet.previews import RevocationPreview, plan_revocation
+from wallet.receipts import RevocationReceipt, build_receipt
+from wallet.relaying import settle
+from wallet.rotation import (
+    hand_over_next,
+    is_in_force,
+    publish_keyring,
+    rotation_message,
+    staying_consents,
+    with_keyring,
+)
+from wallet.session import Session
+from wallet.state_checks import require_current, require_no_rotation, require_registered
+from wallet.terms import Terms
+from wire.patients import ConsentView
+
+
+def preview_revocation(session: Session, consent_id: bytes) -> RevocationPreview:
+    """What revoking a consent would change, and what was read under it already.
+
+    Raises:
+        UnknownName: this wallet has no such consent.
+        NothingToDo: it is revoked already.
+        TooFewNodes, NodesDisagree: see ``wallet.agreement``.
+    """
+    summary = find_summary(session, consent_id)
+    _require_revocable(summary)
+    relationship = session.content.relationship(summary.patient)
+    view = session.consents(summary.patient)
+    names = {member.address: member.name for member in session.directory().members}
+    return plan_revocation(
+        summary,
+        _rotated(relationship, summary),
+        view.consents,
+        session.records(summary.patient).records,
+        session.history(summary.patient).view.accesses,
+        names,
+        view.final.time,
+    )
+
+
+def revoke(session: Session, consent_id: bytes) -> RevocationReceipt:
+    """Revokes a consent, landed or not, and shuts its categories to its grantee for the future.
+
+    Raises:
+        UnknownName: this wallet has no such consent.
+        NothingToDo: it is revoked already, or the pseudonym is frozen.
+        WalletBehind: the ledger's keyring is not this wallet's.
+        TooFewNodes, NodesDisagree, NotFinalYet: once journalled, ``Wallet.resume`` carries on.
+    """
+    directory = session.directory()
+    summary = find_summary(session, consent_id)
+    _require_revocable(summary)
+    relationship = session.content.relationship(summary.patient)
+    require_registered(relationship)
+    require_no_rotation(session, summary.patient)
+    rotated = _rotated(relationship, summary)
+    if rotated:
+        require_current(session, relationship)
+    consent = _known(session, consent_id, summary)
+    entry = RevocationEntry(
+        patient=summary.patient,
+        consent_id=consent_id,
+        next_keyring=relationship.secrets.rotate(rotated).to_bytes() if rotated else None,
+        rotation_nonce=secrets.randbits(64),
+    )
+    # From here on the grant is not to be carried on, nor its secrets delivered, by any resume.
+    given_up = (
+        GrantEntry(patient=summary.patient, consent_id=consent_id),
+        DeliveryEntry(patient=summary.patient, consent_id=consent_id),
+    )
+    content = session.content.with_consents(consent)
+    kept = tuple(item for item in content.journal if item not in given_up)
+    session.journal(entry, content=content.replaced(journal=kept))
+    session.progress("revocation journalled")
+    return finish_revocation(session, entry, directory)
+
+
+def finish_revocation(session: Session, entry: RevocationEntry, directory: Directory) -> RevocationReceipt:
+    """Carries a journalled revocation to its end; every step may have been done before.
+
+    Raises:
+        TooFewNodes, NodesDisagree, NotFinalYet, WalletBehind: the entry stays in the journal.
+    """
+    patient, consent = entry.patient, session.content.consent(entry.consent_id)
+    keyring = None if entry.next_keyring is None else KeyringSecrets.from_bytes(entry.next_keyring)
+    if keyring is not None and not entry.backed_up:
+        store_backup(session)
+        backed_up = entry.model_copy(update={"backed_up": True})
+        session.replace_entry(entry, backed_up)
+        entry = backed_up
+    undelivered: tuple[DeliveryEntry, ...] = ()
+    staying: list[ConsentView] = []
+    if keyring is not None:
+        staying = staying_consents(session, patient, _categories(consent), consent.consent_id)
+        undelivered = hand_over_next(session, staying, keyring, directory)
+    _settle_revocation(session, entry, consent, keyring)
+    published = () if keyring is None else (KeyringEntry(patient=patient),)
+    content = session.content
+    if keyring is not None:
+        content = content.with_relationship(with_keyring(content.relationship(patient), keyring))
+    session.replace_entry(entry, *published, *undelivered, content=content)
+    session.progress("revocation final")
+    keyring_nodes: tuple[str, ...] = ()
+    keyring_detail = ""
+    for step in published:
+        try:
+            keyring_nodes = publish_keyring(session, step)
+        except WalletError as error:
+            keyring_detail = str(error)
+    late = {item.consent_id for item in undelivered}
+    receipt = build_receipt(session, entry.consent_id, directory)
+    return replace(
+        receipt,
+        epoch=None if keyring is None else keyring.epoch,
+        rotated=() if keyring is None else _categories(consent),
+        staying=tuple(sorted({directory.name_of(item.grantee) for item in staying})),
+        undelivered=tuple(
+            sorted({directory.name_of(item.grantee) for item in staying if item.consent_id in late})
+        ),
+        keyring_nodes=keyring_nodes,
+        keyring_detail=keyring_detail,
+    )
+
+
+def _settle_revocation(
+    session: Session, entry: RevocationEntry, consent: KnownConsent, keyring: KeyringSecrets | None
+) -> None:
+    patient = entry.patient
+    revocation = Revocation(patient, consent.grantee, consent.record_id or NO_RECORD, consent.nonce)
+
+    def revoked() -> bool:
+        consents = session.consents(patient).consents
+        return any(item.consent_id == consent.consent_id and item.revoked for item in consents)
+
+    def done() -> bool:
+        return revoked() and (keyring is None or is_in_force(session, keyring))
+
+    messages: list[SignedMessage] = [revocation]
+    if keyring is not None:
+        messages.append(rotation_message(keyring, entry.rotation_nonce))
+    settle(session, patient, messages, done, "the revocation", copies=QUORUM)
+
+
+def _categories(consent: KnownConsent) -> tuple[Category, ...]:
+    return Category.in_mask(consent.terms.categories)
+
+
+def _rotated(relationship: Relationship, consent: ConsentSummary) -> tuple[Category, ...]:
+    """Categories that need new keys: none for one record, nor where nothing is published any more."""
+    if consent.record_id is not None or relationship.status is not RelationshipStatus.ACTIVE:
+        return ()
+    return consent.categories
+
+
+def _require_revocable(consent: ConsentSummary) -> None:
+    if consent.state is ConsentState.REVOKED:
+        raise NothingToDo(f"the consent to {consent.grantee_name} is revoked already")
+
+
+def _known(session: Session, consent_id: bytes, summary: ConsentSummary) -> KnownConsent:
+    """The consent as this wallet keeps it; one that only the ledger knows is taken over from there."""
+    try:
+        return session.content.consent(consent_id)
+    except UnknownName:
+        view = next(
+            item for item in session.consents(summary.patient).consents if item.consent_id == consent_id
+        )
+        return KnownConsent(
+            patient=view.patient,
+            consent_id=view.consent_id,
+            grantee=view.grantee,
+            grantee_name=summary.grantee_name,
+            record_id=view.record_id,
+            nonce=view.nonce,
+            terms=Terms.on_ledger(view),
+        )
