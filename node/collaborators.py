@@ -12,9 +12,10 @@ from crypto.grant import OpenedGrant
 from crypto.hpke import EncryptionKey
 from crypto.keyring import Keyring
 from crypto.signer import Signer
-from ledger.blocks import Block, Receipt
+from ledger.blocks import Receipt
 from ledger.messages import LedgerScope
 from ledger.state import LedgerState
+from node.ledger_view import FinalBlock
 from records import PatientIdentifier
 
 Clock = Callable[[], float]
@@ -41,7 +42,7 @@ class Snapshot(Protocol):
         """The folded state; never changed."""
 
     @property
-    def final(self) -> Block:
+    def final(self) -> FinalBlock:
         """The latest final block."""
 
     @property

@@ -62,6 +62,13 @@ class NodeConfig(BaseSettings):
     free_disk_bytes: int = Field(default=256 * 1024**2, ge=0)
     """Deposits and blocks are refused when less room than this is left."""
 
+    @field_validator("name")
+    @classmethod
+    def _fits_the_ledger(cls, value: str) -> str:
+        if len(value.encode()) > 256 or not value.isprintable():
+            raise ValueError("expected a name of at most 256 bytes of UTF-8, all printable")
+        return value
+
     @field_validator("endpoint", "rpc_url")
     @classmethod
     def _is_url(cls, value: str) -> str:

@@ -9,7 +9,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from node.errors import ConfigurationError
-from node.tables import SCHEMA_VERSION, metadata, schema_version
+from node.schema import metadata
+from node.tables import SCHEMA_VERSION, schema_version
 
 _BUSY_TIMEOUT_MILLISECONDS = 30_000
 _READ_ONLY = "phr_read_only"

@@ -20,14 +20,24 @@ from vocabulary import Purpose, Reason
 
 
 @dataclass(frozen=True, slots=True)
+class FinalBlock:
+    """A final block: its number, its hash (32 bytes) and its time (POSIX seconds of chain time)."""
+
+    number: int
+    hash: bytes
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The replayed state at one final block. The state is never changed afterwards: read it, do not write to it.
 
-    ``age_seconds`` counts by this node's own clock since the final head last advanced.
+    ``age_seconds`` counts by this node's own clock since the final head was last seen to advance; infinite before
+    it ever was.
     """
 
     state: LedgerState
-    final: Block
+    final: FinalBlock
     age_seconds: float
 
     def member(self, address: bytes) -> Member | None:
@@ -80,23 +90,26 @@ class LedgerView:
         scope: LedgerScope,
         fetch_block: Callable[[int], Block],
         *,
+        wake: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """A view that shows nothing until the first :meth:`publish`.
 
         Args:
             fetch_block: the chain's block of a number, for times that no stored event carries.
+            wake: makes whoever publishes look at the chain at once; called when somebody waits.
             clock: seconds that never go back.
         """
         self.scope = scope
         self._database = database
         self._fetch_block = fetch_block
+        self._wake = wake
         self._clock = clock
         self._changed = threading.Condition()
-        self._current: tuple[LedgerState, Block] | None = None
+        self._current: tuple[LedgerState, FinalBlock] | None = None
         self._advanced_at = 0.0
 
-    def publish(self, state: LedgerState, final: Block, advanced_at: float | None = None) -> None:
+    def publish(self, state: LedgerState, final: FinalBlock, advanced_at: float | None = None) -> None:
         """Shows a later state; ``state`` must be a copy that nobody changes any more.
 
         Args:
@@ -123,6 +136,7 @@ class LedgerView:
         Raises:
             NotInTime: it did not within the time given.
         """
+        self._wake()
         with self._changed:
             reached = self._changed.wait_for(
                 lambda: self._current is not None and self._current[1].number >= number, timeout_seconds

@@ -57,6 +57,23 @@ class StaffRegister:
             ) from None
         return token
 
+    def renew(self, staff_id: str) -> str:
+        """A new token for a person whose old one is lost; the old one ends.
+
+        Raises:
+            NotFound: nobody active has that name.
+        """
+        token = _PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
+        with self._database.begin() as connection:
+            changed = connection.execute(
+                staff.update()
+                .where(staff.c.staff_id == staff_id, staff.c.active)
+                .values(token_digest=_digest(token))
+            ).rowcount
+        if not changed:
+            raise NotFound(f"no active staff member {staff_id!r}")
+        return token
+
     def end(self, staff_id: str) -> None:
         """Ends a person's token, for good; their name stays, since the audit trail speaks of it.
 

@@ -1,5 +1,6 @@
 """How the node is: for load balancers, for its operator, and for metrics."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from wire.types import Message
 
 STALE_SECONDS = 30.0
 """A custodian refuses everything when its final head has not advanced for so long; the node is then not ready."""
+_NEVER_SECONDS = 1e9
+"""JSON has no infinity: the age of a head that was not seen to advance."""
 
 
 class Health(Message):
@@ -83,7 +86,7 @@ class Status:
             ready=health.ready,
             problems=health.problems,
             final_block=snapshot.final.number,
-            final_age_seconds=round(snapshot.age_seconds, 3),
+            final_age_seconds=round(min(snapshot.age_seconds, _NEVER_SECONDS), 3),
             records_held=holdings.records_held,
             deposits_without_record=holdings.deposits_without_record,
             publications_in_progress=holdings.publications_in_progress,
@@ -97,7 +100,9 @@ class Status:
         except Unavailable as error:
             return [error.detail]
         problems = []
-        if snapshot.age_seconds > STALE_SECONDS:
+        if math.isinf(snapshot.age_seconds):
+            problems.append("the ledger's final head has not advanced since the start: it should in a moment")
+        elif snapshot.age_seconds > STALE_SECONDS:
             problems.append(
                 f"the ledger's final head has not advanced for {snapshot.age_seconds:.0f} s: look at the chain"
             )

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 
-from ledger.blocks import Block
 from ledger.entities import Consent, ConsentStatus, Member, Patient, PatientStatus, Record, RecordStatus
 from ledger.messages import NO_RECORD
-from node.ledger_view import FinalAccess
+from node.ledger_view import FinalAccess, FinalBlock
 from storage import Cid
 from vocabulary import Category, Purpose, Role
 from wire.ledger import BlockReference, MemberView
@@ -18,7 +17,7 @@ _STATUS = {
 }
 
 
-def block_reference(block: Block) -> BlockReference:
+def block_reference(block: FinalBlock) -> BlockReference:
     """A final block."""
     return BlockReference(number=block.number, hash=block.hash, time=block.time)
 
@@ -38,7 +37,7 @@ def member_view(member: Member) -> MemberView:
     )
 
 
-def patient_view(patient: Patient, final: Block) -> PatientView:
+def patient_view(patient: Patient, final: FinalBlock) -> PatientView:
     """A pseudonym's state."""
     return PatientView(
         final=block_reference(final),

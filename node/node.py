@@ -1,0 +1,249 @@
+"""The composition root: every part of a node, made from its configuration, started and stopped together."""
+
+import fcntl
+import math
+import os
+import threading
+from typing import Self
+
+from fastapi import APIRouter, FastAPI
+
+from ledger.chain import Chain
+from ledger.engine import ENGINES
+from ledger.follow import Follower
+from ledger.sender import Sender
+from node.app import create_app
+from node.background import Following, Housekeeping
+from node.backups import Backups
+from node.blocks import BlockService
+from node.config import NodeConfig
+from node.custody import CustodyService
+from node.database import Database
+from node.deposits import DepositStore
+from node.errors import ConfigurationError, NotInTime, Unavailable
+from node.follow_store import DatabaseFollowStore
+from node.grants import Grants
+from node.history import History
+from node.initialise import open_identity, read_deployment
+from node.keyrings import Keyrings
+from node.ledger_view import LedgerView
+from node.listener import Listener
+from node.metrics import Metrics
+from node.nonces import NonceMemory
+from node.openings import Openings
+from node.outbox import DatabaseOutbox
+from node.peers import OwnCustodian, Peers
+from node.publish_journal import PublishJournal
+from node.registration import Registrations
+from node.relay import Relay
+from node.release import ReleaseService
+from node.request_auth import Authentication
+from node.routes import audit, patients, public, staff
+from node.staff import StaffRegister
+from node.status import Holdings, Status
+from storage import EmbeddedBlockStore
+
+LOCK_FILE = "lock"
+PRUNE_SECONDS = 60.0
+RESUME_SECONDS = 10.0
+
+
+class Node:
+    """One member's node. Made from its configuration it holds everything ready; ``start`` sets it going.
+
+    ``failed`` holds, once it happened, why the node cannot go on (its chain was replaced): it then serves no more.
+    """
+
+    def __init__(self, config: NodeConfig) -> None:
+        """Opens keys, database and block store.
+
+        Raises:
+            ConfigurationError, crypto.KeyfileError, storage.StorageError: something of it cannot be used.
+        """
+        self.config = config
+        self.failed: Exception | None = None
+        self.ended = threading.Event()
+        """Set when the node stopped serving, by ``stop`` or because it failed."""
+        self._make_foundation()
+        self._make_custody()
+        self._make_patient_services()
+        self._make_edge()
+
+    def _make_foundation(self) -> None:
+        config = self.config
+        self.deployment = read_deployment(config.path(config.deployment))
+        self.identity = open_identity(config)
+        self.database = Database(config.database)
+        self.database.create_all()
+        self.metrics = Metrics()
+        self.chain = Chain(config.rpc_url, ENGINES[config.engine])
+        self.outbox = DatabaseOutbox(self.database)
+        self.sender = Sender(
+            self.chain, self.identity.address, self.identity.account.sign_digest, self.outbox
+        )
+        follower = Follower(self.chain, self.deployment, DatabaseFollowStore(self.database))
+        self.ledger = LedgerView(
+            self.database, self.deployment.scope, self.chain.block, wake=lambda: self.following.wake()
+        )
+        self.following = Following(follower, self.ledger, self._fail)
+        self.housekeeping = Housekeeping()
+
+    def _make_custody(self) -> None:
+        store = EmbeddedBlockStore(self.config.path(self.config.blocks))
+        self.blocks = BlockService(store, self.database, self.ledger)
+        self.deposits = DepositStore(self.database)
+        self.custody = CustodyService(self.identity, self.ledger, self.blocks, self.deposits)
+        self.release = ReleaseService(self.identity, self.ledger, self.custody, self.deposits, self.database)
+        own = OwnCustodian(self.identity, self.blocks, self.custody, self.release)
+        self.peers = Peers(self.ledger, self.identity.request_key, own)
+        self.publish_journal = PublishJournal(self.database)
+
+    def _make_patient_services(self) -> None:
+        database, ledger, identity = self.database, self.ledger, self.identity
+        self.keyrings = Keyrings(
+            database,
+            ledger,
+            identity,
+            lambda member, patient, epoch: self.peers.node(member).keyring(patient, epoch),
+        )
+        self.registrations = Registrations(database, ledger, identity, self.sender, self.keyrings)
+        self.relay = Relay(ledger, self.sender)
+        self.grants = Grants(database, ledger, identity)
+        self.backups = Backups(database, self.config.backup_quota_bytes)
+        self.openings = Openings(database, ledger, identity)
+        self.history = History(database, ledger, identity)
+
+    def _make_edge(self) -> None:
+        self.staff = StaffRegister(self.database)
+        self.nonces = NonceMemory(self.database)
+        self.authentication = Authentication(self.identity, self.ledger, self.nonces, self.staff)
+        self.status = Status(
+            self.config.name,
+            self.database,
+            self.ledger,
+            self.identity,
+            self.outbox,
+            self._holdings,
+            self._background_problems,
+        )
+        self.metrics.watch("phr_final_block", "Number of the final block", lambda: self._final()[0])
+        self.metrics.watch(
+            "phr_final_age_seconds", "Seconds since the final head advanced", lambda: self._final()[1]
+        )
+        self.metrics.watch("phr_ready", "1 when the node can do its work", lambda: self.status.health().ready)
+        self.housekeeping.every(RESUME_SECONDS, "sending transactions again", self.sender.resume)
+        self.housekeeping.every(PRUNE_SECONDS, "forgetting old nonces", self.nonces.prune)
+        self.housekeeping.every(PRUNE_SECONDS, "dropping expired registrations", self.registrations.prune)
+        self.app: FastAPI = create_app(self.routers(), self.metrics)
+        self._listener = Listener(self.app, self.config.host, self.config.port)
+        self._lock: int | None = None
+
+    def routers(self) -> tuple[APIRouter, ...]:
+        """Every route of the node."""
+        auth = self.authentication
+        return (
+            public.router(self.deployment, self.ledger, self.identity, self.status),
+            patients.ledger_router(auth, self.ledger, self.history),
+            patients.keyring_router(auth, self.keyrings),
+            patients.message_router(auth, self.registrations, self.relay, self.grants),
+            patients.backup_router(auth, self.backups),
+            staff.router(auth, self.registrations, self.grants, self.history, self.status),
+            staff.metrics_router(auth, self.metrics),
+            audit.router(auth, self.openings),
+        )
+
+    def start(self) -> None:
+        """Takes the directory's lock, follows the ledger and listens; returns when requests are answered.
+
+        Raises:
+            ConfigurationError: another process runs this node, or the port is taken.
+        """
+        self._lock = _take_lock(self.config)
+        self.following.start()
+        self._listener.start()
+        self.housekeeping.start()
+
+    def wait_until_ready(self, timeout_seconds: float = 30.0) -> None:
+        """Waits until the ledger was read once.
+
+        Raises:
+            NotInTime: it was not; the message says what is in the way.
+        """
+        try:
+            self.ledger.wait_for_block(0, timeout_seconds)
+        except NotInTime:
+            raise NotInTime(f"the node did not get ready: {self.following.problem()}") from self.failed
+
+    def stop(self) -> None:
+        """Ends serving, then the threads behind it, and closes everything. Again is no error."""
+        self._listener.stop()
+        self.housekeeping.stop()
+        self.following.stop()
+        self.peers.close()
+        self.chain.close()
+        self.database.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+        self.ended.set()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def address(self) -> bytes:
+        """The member's address, 20 bytes."""
+        return self.identity.address
+
+    @property
+    def port(self) -> int:
+        """The TCP port on which the node listens."""
+        return self._listener.port
+
+    @property
+    def url(self) -> str:
+        """Where the node answers on this machine."""
+        return f"http://{self.config.host}:{self.port}"
+
+    def _fail(self, error: Exception) -> None:
+        self.failed = error
+        self._listener.end()
+        self.ended.set()
+
+    def _holdings(self) -> Holdings:
+        held, not_on_ledger = self.deposits.count()
+        return Holdings(
+            records_held=held,
+            deposits_without_record=not_on_ledger,
+            publications_in_progress=self.publish_journal.count_in_progress(),
+            ciphertext_bytes=self.blocks.held_bytes(),
+        )
+
+    def _background_problems(self) -> tuple[str, ...]:
+        problem = self.following.problem()
+        return (*(() if problem is None else (problem,)), *self.housekeeping.problems())
+
+    def _final(self) -> tuple[float, float]:
+        try:
+            snapshot = self.ledger.snapshot()
+        except Unavailable:
+            return math.nan, math.nan
+        return float(snapshot.final.number), snapshot.age_seconds
+
+
+def _take_lock(config: NodeConfig) -> int:
+    """One process a node: two would give out the same transaction numbers."""
+    path = config.directory / LOCK_FILE
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ConfigurationError(
+            f"the node in {config.directory} runs already: stop that process first"
+        ) from None
+    return descriptor

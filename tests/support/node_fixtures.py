@@ -1,0 +1,289 @@
+"""A real consortium for tests: an Anvil, the contract, and nodes in this process, enrolled and answering HTTP.
+
+Loaded as a plugin by tests/conftest.py. ``network`` is shared by a module's tests: two hospitals and a clinic, all of
+them custodians, t = 2. ``new_network`` makes others, for tests that suspend members or stop nodes.
+"""
+
+import itertools
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from chain_fixtures import NODE_MODULES
+
+from crypto.keyring import KeyringSecrets
+from crypto.passphrase import PassphraseCost
+from crypto.signer import AccountKey
+from ledger import calls
+from ledger.anvil import Anvil, find_anvil
+from ledger.chain import Chain
+from ledger.deploy import Deployment, deploy
+from ledger.messages import MemberKeys, Registration, SignedMessage, from_json, sign, to_json
+from ledger.outbox import MemoryOutbox
+from ledger.sender import Sender
+from node.config import NodeConfig
+from node.initialise import STAFF_TOKEN_FILE, initialise_node
+from node.node import Node
+from vocabulary import Category, Role, role_mask
+from wire.patients import PendingRegistration, RegistrationRequest, RelayRequest, RelayResponse
+from wire.patients import SignedMessage as WireMessage
+from wire.signing import RequestKey, sign_request
+from wire.types import Message
+
+CHEAP = PassphraseCost(memory_kib=64, iterations=1, lanes=1, scrypt_n=2)
+"""For keystores of tests only."""
+HOSPITAL = (Role.PROVIDER, Role.CONSUMER, Role.CUSTODIAN)
+THREE_MEMBERS = {
+    "Seoul Hospital": HOSPITAL,
+    "Busan Hospital": HOSPITAL,
+    "Jeju Clinic": (*HOSPITAL, Role.AUDITOR),
+}
+_NONCES = itertools.count(1)
+
+
+@dataclass
+class Member:
+    """One member: its directory, its node while it runs, and how to call it."""
+
+    name: str
+    directory: Path
+    node: Node
+    staff_token: str
+    http: httpx.Client = field(repr=False)
+
+    @property
+    def address(self) -> bytes:
+        return self.node.address
+
+    @property
+    def url(self) -> str:
+        return self.node.url
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Message = b"",
+        *,
+        key: RequestKey | None = None,
+        staff: bool = False,
+        destination: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Response:
+        """One request, signed by ``key`` or with this member's first staff token, or bare."""
+        content = body.model_dump_json().encode() if isinstance(body, Message) else body
+        sent = {"Accept-Encoding": "identity"}
+        if staff:
+            sent["Authorization"] = f"Bearer {self.staff_token}"
+        if key is not None:
+            sent |= sign_request(method, path, content, destination or self.address, key)
+        return self.http.request(method, self.url + path, content=content, headers=sent | (headers or {}))
+
+    def restart(self) -> None:
+        """Stops the node, if it runs, and starts it anew from its directory."""
+        self.node.stop()
+        self.node = Node(NodeConfig.load(self.directory))
+        self.node.start()
+        seen = self.node.ledger.wait_for_block(0, 30)
+        self.node.ledger.wait_for_block(seen.final.number + 1, 30)
+
+
+@dataclass
+class TestPatient:
+    """A pseudonym with its keyring, as a wallet would hold them."""
+
+    __test__ = False
+    account: AccountKey
+    keyring: KeyringSecrets
+
+    @property
+    def address(self) -> bytes:
+        return self.account.address
+
+    @property
+    def path(self) -> str:
+        return f"/patients/0x{self.address.hex()}"
+
+    @property
+    def key(self) -> RequestKey:
+        return RequestKey.of_patient(self.account)
+
+
+@dataclass
+class Network:
+    """A running consortium."""
+
+    anvil: Anvil
+    chain: Chain
+    deployment: Deployment
+    administrator: AccountKey
+    members: list[Member]
+    _sender: Sender = field(repr=False)
+
+    def member(self, name: str) -> Member:
+        return next(member for member in self.members if member.name == name)
+
+    def administer(self, call_data: bytes) -> None:
+        """Sends a transaction of the administrator, and waits until every node has seen it."""
+        receipt = self._sender.send(self.deployment.address, call_data)
+        for member in self.members:
+            member.node.ledger.wait_for_block(receipt.block_number, 30)
+
+    def now(self) -> int:
+        """A time, POSIX seconds, that is neither behind the chain's nor behind this machine's."""
+        return max(self.chain.final_block().time, int(time.time()))
+
+    def new_patient(self, categories: tuple[Category, ...] = tuple(Category)) -> TestPatient:
+        """A pseudonym that nobody knows yet."""
+        account = AccountKey.generate()
+        scope = self.deployment.scope
+        keyring = KeyringSecrets.generate(scope.chain_id, scope.contract, account.address, categories)
+        return TestPatient(account, keyring)
+
+    def signed(self, patient: TestPatient, message: SignedMessage) -> WireMessage:
+        """A message signed by a patient, as it goes over the wire."""
+        signature = sign(self.deployment.scope, message, patient.account.sign_digest)
+        return WireMessage(kind=type(message).__name__, message=to_json(message), signature=signature)
+
+    def registration(self, patient: TestPatient, provider: Member, **changes: Any) -> RegistrationRequest:
+        """What a wallet posts to be registered."""
+        public = patient.keyring.public()
+        fields: dict[str, Any] = {
+            "patient": patient.address,
+            "provider": provider.address,
+            "keyring_digest": public.digest,
+            "nonce": next(_NONCES),
+            "deadline": self.now() + 3000,
+        }
+        signed = self.signed(patient, Registration(**fields | changes))
+        return RegistrationRequest(registration=signed, keyring=public.to_bytes())
+
+    def register(
+        self,
+        provider: Member,
+        identifiers: tuple[tuple[str, str], ...] = (),
+        patient: TestPatient | None = None,
+    ) -> TestPatient:
+        """A patient of ``provider``, registered the real way: wallet, code, staff, ledger; seen by every node."""
+        patient = patient or self.new_patient()
+        answer = provider.call(
+            "POST", "/registrations", self.registration(patient, provider), key=patient.key
+        )
+        assert answer.status_code == 200, answer.text
+        code = PendingRegistration.model_validate_json(answer.content).code
+        named = identifiers or (("urn:oid:1.2.3", secrets.token_hex(8)),)
+        approval = {"code": code, "identifiers": [{"system": one, "value": other} for one, other in named]}
+        approved = provider.call("POST", "/staff/registrations", json.dumps(approval).encode(), staff=True)
+        assert approved.status_code == 200, approved.text
+        self.wait_for_all()
+        return patient
+
+    def relay(self, node: Member, patient: TestPatient, *messages: SignedMessage) -> RelayResponse:
+        """Relays messages of a patient through a node; every node has seen them when this returns."""
+        request = RelayRequest(messages=tuple(self.signed(patient, message) for message in messages))
+        answer = node.call("POST", "/relay", request, key=patient.key)
+        assert answer.status_code == 200, answer.text
+        self.wait_for_all()
+        return RelayResponse.model_validate_json(answer.content)
+
+    def wait_for_all(self) -> None:
+        """Waits until every running node is at the chain's final head."""
+        number = self.chain.final_block().number
+        for member in self.members:
+            if not member.node.ended.is_set():
+                member.node.ledger.wait_for_block(number, 30)
+
+    def stop(self) -> None:
+        for member in self.members:
+            member.node.stop()
+            member.http.close()
+        self.chain.close()
+        self.anvil.kill()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that are free now, different from each other."""
+    import socket
+
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def start_network(
+    directory: Path, members: dict[str, tuple[Role, ...]] = THREE_MEMBERS, *, minimum_threshold: int = 2
+) -> Network:
+    """Starts a chain, deploys the contract, makes, enrols and starts the nodes; each has seen all members."""
+    anvil = Anvil(directory / "chain", binary=find_anvil(NODE_MODULES), block_seconds=1.0)
+    anvil.start()
+    chain = anvil.chain()
+    administrator = AccountKey.generate()
+    sender = Sender(chain, administrator.address, administrator.sign_digest, MemoryOutbox())
+    deployment = deploy(chain, sender, administrator.address, minimum_threshold)
+    deployment_file = directory / "deployment.json"
+    deployment_file.write_text(json.dumps(deployment.to_json()))
+    network = Network(anvil, chain, deployment, administrator, [], sender)
+    try:
+        for (name, roles), port in zip(members.items(), free_ports(len(members)), strict=True):
+            place = directory / name.replace(" ", "-").lower()
+            enrolment = initialise_node(
+                place,
+                name=name,
+                endpoint=f"http://127.0.0.1:{port}",
+                port=port,
+                rpc_url=anvil.url,
+                deployment=deployment_file,
+                cost=CHEAP,
+            )
+            keys = from_json(MemberKeys, enrolment.message)
+            sender.send(deployment.address, calls.enrol_member(keys, role_mask(roles), enrolment.signature))
+            node = Node(NodeConfig.load(place))
+            token = (place / STAFF_TOKEN_FILE).read_text().strip()
+            network.members.append(
+                Member(name, place, node, token, httpx.Client(timeout=60, trust_env=False))
+            )
+        for member in network.members:
+            member.node.start()
+        network.wait_for_all()
+        # A node works only once it has seen the head move.
+        anvil.mine()
+        network.wait_for_all()
+    except BaseException:
+        network.stop()
+        raise
+    return network
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    """The consortium of a module's tests."""
+    running = start_network(tmp_path_factory.mktemp("network"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def new_network(tmp_path: Path) -> Iterator[Callable[..., Network]]:
+    """Makes consortia of a test's own; arguments as ``start_network`` after the directory."""
+    started: list[Network] = []
+
+    def start(*arguments: Any, **options: Any) -> Network:
+        place = tmp_path / f"network-{len(started)}"
+        place.mkdir()
+        started.append(start_network(place, *arguments, **options))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.stop()
