@@ -15,11 +15,8 @@ from ledger.sender import Sender
 from node.app import create_app
 from node.background import Following, Housekeeping
 from node.backups import Backups
-from node.blocks import BlockService
 from node.config import NodeConfig
-from node.custody import CustodyService
 from node.database import Database
-from node.deposits import DepositStore
 from node.errors import ConfigurationError, NotInTime, Unavailable
 from node.follow_store import DatabaseFollowStore
 from node.grants import Grants
@@ -32,15 +29,15 @@ from node.metrics import Metrics
 from node.nonces import NonceMemory
 from node.openings import Openings
 from node.outbox import DatabaseOutbox
-from node.peers import OwnCustodian, Peers
-from node.publish_journal import PublishJournal
+from node.record_services import RecordServices
 from node.registration import Registrations
 from node.relay import Relay
-from node.release import ReleaseService
 from node.request_auth import Authentication
 from node.routes import audit, patients, public, staff
+from node.sealing import CustodyPolicy
 from node.staff import StaffRegister
 from node.status import Holdings, Status
+from node.stopwatch import NewStopwatch, Stopwatch
 from storage import EmbeddedBlockStore
 
 LOCK_FILE = "lock"
@@ -54,8 +51,8 @@ class Node:
     ``failed`` holds, once it happened, why the node cannot go on (its chain was replaced): it then serves no more.
     """
 
-    def __init__(self, config: NodeConfig) -> None:
-        """Opens keys, database and block store.
+    def __init__(self, config: NodeConfig, *, new_stopwatch: NewStopwatch = Stopwatch) -> None:
+        """Opens keys, database and block store; ``new_stopwatch`` times the steps of each publication.
 
         Raises:
             ConfigurationError, crypto.KeyfileError, storage.StorageError: something of it cannot be used.
@@ -65,8 +62,8 @@ class Node:
         self.ended = threading.Event()
         """Set when the node stopped serving, by ``stop`` or because it failed."""
         self._make_foundation()
-        self._make_custody()
         self._make_patient_services()
+        self._make_record_services(new_stopwatch)
         self._make_edge()
 
     def _make_foundation(self) -> None:
@@ -88,23 +85,13 @@ class Node:
         self.following = Following(follower, self.ledger, self._fail)
         self.housekeeping = Housekeeping()
 
-    def _make_custody(self) -> None:
-        store = EmbeddedBlockStore(self.config.path(self.config.blocks))
-        self.blocks = BlockService(store, self.database, self.ledger)
-        self.deposits = DepositStore(self.database)
-        self.custody = CustodyService(self.identity, self.ledger, self.blocks, self.deposits)
-        self.release = ReleaseService(self.identity, self.ledger, self.custody, self.deposits, self.database)
-        own = OwnCustodian(self.identity, self.blocks, self.custody, self.release)
-        self.peers = Peers(self.ledger, self.identity.request_key, own)
-        self.publish_journal = PublishJournal(self.database)
-
     def _make_patient_services(self) -> None:
         database, ledger, identity = self.database, self.ledger, self.identity
         self.keyrings = Keyrings(
             database,
             ledger,
             identity,
-            lambda member, patient, epoch: self.peers.node(member).keyring(patient, epoch),
+            lambda member, patient, epoch: self.records.peers.node(member).keyring(patient, epoch),
         )
         self.registrations = Registrations(database, ledger, identity, self.sender, self.keyrings)
         self.relay = Relay(ledger, self.sender)
@@ -112,6 +99,22 @@ class Node:
         self.backups = Backups(database, self.config.backup_quota_bytes)
         self.openings = Openings(database, ledger, identity)
         self.history = History(database, ledger, identity)
+
+    def _make_record_services(self, new_stopwatch: NewStopwatch) -> None:
+        policy = CustodyPolicy(self.config.custodians or None, self.config.threshold or None)
+        self.records = RecordServices(
+            self.identity,
+            self.ledger,
+            self.database,
+            EmbeddedBlockStore(self.config.path(self.config.blocks)),
+            self.sender,
+            patients=self.registrations,
+            keyrings=self.keyrings,
+            grants=self.grants,
+            openings=self.openings,
+            policy=policy,
+            new_stopwatch=new_stopwatch,
+        )
 
     def _make_edge(self) -> None:
         self.staff = StaffRegister(self.database)
@@ -134,6 +137,7 @@ class Node:
         self.housekeeping.every(RESUME_SECONDS, "sending transactions again", self.sender.resume)
         self.housekeeping.every(PRUNE_SECONDS, "forgetting old nonces", self.nonces.prune)
         self.housekeeping.every(PRUNE_SECONDS, "dropping expired registrations", self.registrations.prune)
+        self.records.register(self.housekeeping.every)
         self.app: FastAPI = create_app(self.routers(), self.metrics)
         self._listener = Listener(self.app, self.config.host, self.config.port)
         self._lock: int | None = None
@@ -150,6 +154,7 @@ class Node:
             staff.router(auth, self.registrations, self.grants, self.history, self.status),
             staff.metrics_router(auth, self.metrics),
             audit.router(auth, self.openings),
+            *self.records.routers(auth),
         )
 
     def start(self) -> None:
@@ -179,7 +184,7 @@ class Node:
         self._listener.stop()
         self.housekeeping.stop()
         self.following.stop()
-        self.peers.close()
+        self.records.close()
         self.chain.close()
         self.database.close()
         if self._lock is not None:
@@ -215,12 +220,12 @@ class Node:
         self.ended.set()
 
     def _holdings(self) -> Holdings:
-        held, not_on_ledger = self.deposits.count()
+        held, not_on_ledger = self.records.deposits.count()
         return Holdings(
             records_held=held,
             deposits_without_record=not_on_ledger,
-            publications_in_progress=self.publish_journal.count_in_progress(),
-            ciphertext_bytes=self.blocks.held_bytes(),
+            publications_in_progress=self.records.journal.count_in_progress(),
+            ciphertext_bytes=self.records.blocks.held_bytes(),
         )
 
     def _background_problems(self) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from wire.custody import (
     ReleaseResponse,
     deposit_receipt_statement,
 )
-from wire.limits import BLOCK_BYTES, JSON_BYTES
+from wire.limits import BLOCK_BYTES, JSON_BYTES, KEYRING_BYTES
 from wire.problem import Problem
 from wire.signing import RequestKey, sign_request
 from wire.types import Message
@@ -76,7 +76,7 @@ class Custodian(Protocol):
         """A block, checked (a ``storage.BlockSource``)."""
 
     def deposit(self, request: DepositRequest) -> DepositReceipt:
-        """All that it must hold of a record is durable there when this returns; the receipt is checked by the caller."""
+        """It holds all that it must of a record, durably, when this returns; the caller checks the receipt."""
 
     def release(self, request: ReleaseRequest) -> ReleaseResponse:
         """Shares against permits; every share is checked by the caller."""
@@ -163,6 +163,15 @@ class PeerNode:
         """As ``Custodian.release``."""
         return self._message("/custody/releases", request, ReleaseResponse, RELEASE_RESPONSE_BYTES)
 
+    def keyring(self, patient: bytes, epoch: int) -> bytes:
+        """A patient's keyring document of one epoch; the caller checks its digest.
+
+        Raises:
+            PeerRefused: it has none.
+            PeerFailed: it did not answer.
+        """
+        return self._call("GET", f"/patients/0x{patient.hex()}/keyrings/{epoch}", b"", KEYRING_BYTES)
+
     @property
     def _called(self) -> str:
         return f"{self.name} (0x{self.address.hex()})"
@@ -240,8 +249,10 @@ class Peers:
 
     def custodian(self, address: bytes) -> Custodian:
         """The custodian of an account; raises PeerFailed when no such member was ever enrolled."""
-        if address == self.own.address:
-            return self.own
+        return self.own if address == self.own.address else self.node(address)
+
+    def node(self, address: bytes) -> PeerNode:
+        """Another member's node, by its account; raises PeerFailed when no such member was ever enrolled."""
         member = self._ledger.snapshot().state.members.get(address)
         if member is None:
             raise PeerFailed(f"0x{address.hex()} is no member on the ledger")
