@@ -5,22 +5,21 @@ The file is JSON of two members: ``account`` is a version 3 key file as every Et
 """
 
 import base64
-import binascii
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import orjson
+
 from crypto import canonical
-from crypto.errors import FormatError, KeyfileError, OpenError, PassphraseError
+from crypto.account_file import open_account, seal_account
+from crypto.errors import FormatError, KeyfileError, OpenError
 from crypto.fields import ADDRESS_BYTES, SECRET_BYTES, require_octets
 from crypto.hpke import EncryptionKey
 from crypto.labels import Label
 from crypto.passphrase import (
     DEFAULT_COST,
-    MAX_SCRYPT_N,
     PassphraseCost,
     open_with_passphrase,
-    passphrase_bytes,
     seal_with_passphrase,
 )
 from crypto.private_file import atomic_write_private, read_private
@@ -73,12 +72,6 @@ def write_keystore(
         KeyfileError: ``path`` is a symbolic link, or its directory is missing.
         OSError: the disk refused; what was at ``path`` still is.
     """
-    # Imported here: it takes most of a second, which commands that touch no keystore should not wait for.
-    from eth_keyfile.keyfile import create_keyfile_json
-
-    account = create_keyfile_json(
-        secrets.account.secret, passphrase_bytes(passphrase), kdf="scrypt", iterations=cost.scrypt_n
-    )
     inner = canonical.encode(
         Label.KEYSTORE_SECRETS,
         {
@@ -90,10 +83,10 @@ def write_keystore(
     sealed = seal_with_passphrase(inner, passphrase, Label.KEYSTORE, cost)
     document = {
         "type": Label.KEYSTORE.value,
-        "account": account,
+        "account": seal_account(secrets.account, passphrase, cost.scrypt_n),
         "sealed": base64.b64encode(sealed).decode("ascii"),
     }
-    atomic_write_private(path, json.dumps(document, indent=2).encode() + b"\n")
+    atomic_write_private(path, orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
 def read_keystore(path: Path, passphrase: str) -> MemberSecrets:
@@ -105,50 +98,29 @@ def read_keystore(path: Path, passphrase: str) -> MemberSecrets:
     """
     data = read_private(path, MAX_KEYSTORE_BYTES)
     try:
-        document = json.loads(data)
+        # orjson limits the depth, whatever the interpreter's recursion limit is.
+        document = orjson.loads(data)
         if document["type"] != Label.KEYSTORE.value:
             raise ValueError
-        account_json, sealed = document["account"], base64.b64decode(document["sealed"], validate=True)
-        if account_json["version"] != 3 or not 2 <= account_json["crypto"]["kdfparams"]["n"] <= MAX_SCRYPT_N:
-            raise ValueError
-    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error):
+        account_document, sealed = document["account"], base64.b64decode(document["sealed"], validate=True)
+    except (ValueError, KeyError, TypeError):
         raise KeyfileError(f"{path}: expected a keystore of this program; came another file") from None
     try:
-        fields = canonical.decode(
-            open_with_passphrase(sealed, passphrase, Label.KEYSTORE, MAX_KEYSTORE_BYTES),
-            Label.KEYSTORE_SECRETS,
-            MAX_KEYSTORE_BYTES,
-        )
+        inner = open_with_passphrase(sealed, passphrase, Label.KEYSTORE, MAX_KEYSTORE_BYTES)
+        fields = canonical.decode(inner, Label.KEYSTORE_SECRETS, MAX_KEYSTORE_BYTES)
         address = fields.octets("address", ADDRESS_BYTES)
-        seeds = [
-            entry.octets("seed", SECRET_BYTES)
-            for entry in fields.maps("encryptionSeeds", MAX_ENCRYPTION_KEYS)
-        ]
+        entries = fields.maps("encryptionSeeds", MAX_ENCRYPTION_KEYS)
+        keys = tuple(EncryptionKey.from_seed(entry.octets("seed", SECRET_BYTES)) for entry in entries)
         transport_seed = fields.octets("transportSeed", SECRET_BYTES)
         fields.done()
+        account = open_account(account_document, passphrase)
     except FormatError as error:
         raise KeyfileError(f"{path}: {error}") from None
-    account = _open_account(account_json, passphrase, path)
     if account.address != address:
         raise KeyfileError(
             f"{path}: expected the account 0x{address.hex()}; came another: the file was put together"
         )
-    return MemberSecrets(account, tuple(EncryptionKey.from_seed(seed) for seed in seeds), transport_seed)
-
-
-def _open_account(account_json: dict[str, object], passphrase: str, path: Path) -> AccountKey:
-    from eth_keyfile.keyfile import decode_keyfile_json
-
-    try:
-        return AccountKey.from_bytes(decode_keyfile_json(account_json, passphrase_bytes(passphrase)))
-    except ValueError:
-        raise PassphraseError(
-            f"{path}: the passphrase does not open the account key, or the file was altered"
-        ) from None
-    except (KeyError, TypeError, NotImplementedError, AttributeError):
-        raise KeyfileError(
-            f"{path}: expected a version 3 key file in 'account'; came something else"
-        ) from None
+    return MemberSecrets(account, keys, transport_seed)
 
 
 __all__ = [
