@@ -15,6 +15,7 @@ what turns bytes into a ``SourceBundle`` or, kept whole, into one payload; steps
 from collections.abc import Sequence
 
 from records.categories import category_of
+from records.errors import InputTooLargeError
 from records.limits import DEFAULT_LIMITS, InputLimits
 from records.patient import check_patient
 from records.payload import FHIR_JSON, PatientIdentifier, RecordPayload
@@ -31,6 +32,8 @@ _ENTRY_MEMBERS = ("id", "extension", "modifierExtension", "link", "fullUrl", "_f
 """Members of an entry that a collection may have; request, response and search only tell of transport."""
 _BUNDLE_MEMBERS = ("implicitRules", "_implicitRules", "language", "_language")
 """Members of a bundle that change how its resources are read."""
+_MAXIMUM_EXPANSION = 8
+"""How many times the size limit all payloads together may reach."""
 _IPS_DOCUMENT = ("http://loinc.org", "60591-5")
 """Patient summary document (LOINC), the Composition.type of an International Patient Summary."""
 
@@ -53,7 +56,7 @@ def prepare(
         the bytes that came. A sensitive category's period is widened to calendar years.
 
     Raises:
-        InputTooLargeError: larger or deeper than ``limits``.
+        InputTooLargeError: larger or deeper than ``limits``, or it would be after splitting.
         NotFhirError: not a FHIR Bundle in JSON.
         InvalidBundleError: not valid R4, with the location of each fault.
         PatientMismatchError: not, or not only, about the patient.
@@ -67,7 +70,19 @@ def prepare(
     if bundle.value["type"] == "document" or "signature" in bundle.value:
         return (_whole(raw, bundle, surveys, placed),)
     groups = split(bundle.entries, surveys, references, placed, patient)
+    _check_expansion(bundle, groups, limits)
     return tuple(_payload(bundle, group, placed) for group in groups)
+
+
+def _check_expansion(bundle: SourceBundle, groups: Sequence[Group], limits: InputLimits) -> None:
+    """Refuse a bundle whose context, repeated in each payload, would become far more than what came in."""
+    lengths = [len(entry.source["resource"]) for entry in bundle.entries]
+    expanded = sum(lengths[index] for group in groups for index in group.home + group.context)
+    if expanded > _MAXIMUM_EXPANSION * limits.size_bytes:
+        raise InputTooLargeError(
+            f"expected payloads of at most {_MAXIMUM_EXPANSION * limits.size_bytes} characters together; came "
+            f"{expanded}: the patient and other resources are repeated in {len(groups)} payloads"
+        )
 
 
 def _place(bundle: SourceBundle, surveys: Sequence[Survey], references: References) -> list[Placed]:

@@ -78,7 +78,7 @@ def survey(resource: Json) -> Survey:
 
 def _note(found: Survey, node: Json, link: Any) -> None:
     """Take from one JSON object what the survey asks for."""
-    if "reference" in node:
+    if link is not None and "reference" in node:
         found.references.append(Reference(_path(link), node))
     elif link is not None:
         element = link[0] if type(link[0]) is str else link[1][0]
