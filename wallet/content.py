@@ -189,6 +189,10 @@ def from_bytes(data: bytes) -> VaultContent:
         raise VaultError(f"expected at most {MAX_CONTENT_BYTES} bytes of vault content; came {len(data)}")
     try:
         content = VaultContent.model_validate(cbor2.loads(data))
+        if to_bytes(content) != data:
+            raise VaultError(
+                "expected the canonical bytes of a vault; came others that mean the same, or more"
+            )
         for relationship in content.relationships:
             if relationship.secrets.patient != relationship.patient:
                 raise VaultError("the vault holds a keyring under a pseudonym that it is not of")

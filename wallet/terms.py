@@ -71,6 +71,8 @@ class GrantWish:
             raise InvalidTerms(f"expected 0 (unlimited) to {MAX_USES} uses; came {self.max_uses}")
         if len(self.introduction) > INTRODUCTION_CHARACTERS:
             raise InvalidTerms(f"expected an introduction of at most {INTRODUCTION_CHARACTERS} characters")
+        if not self.introduction.isprintable():
+            raise InvalidTerms("expected an introduction in one line of printable characters")
         if Purpose.BTG in self.purposes:
             raise InvalidTerms("break the glass (BTG) is not granted: it is for emergencies without consent")
 
