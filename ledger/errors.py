@@ -72,7 +72,23 @@ class EventUnknown(LedgerError):
 
 
 class StateInconsistent(LedgerError):
-    """An event that cannot follow the state before it: an event was missed, repeated or altered."""
+    """An event that cannot follow the state before it: an event was missed, repeated or altered.
+
+    Attributes:
+        event_name: The event's name in the contract.
+        block_number, log_index: Where it stands on the chain.
+        expected: What must hold before it.
+    """
+
+    def __init__(self, event_name: str, block_number: int, log_index: int, expected: str) -> None:
+        super().__init__(
+            f"{event_name} at log {log_index} of block {block_number} cannot follow the state before it: expected "
+            f"{expected}; replay from the deployment block"
+        )
+        self.event_name = event_name
+        self.block_number = block_number
+        self.log_index = log_index
+        self.expected = expected
 
 
 class SnapshotInvalid(LedgerError):

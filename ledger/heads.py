@@ -27,16 +27,33 @@ def first_access_word(scope: LedgerScope, patient: bytes) -> int:
 def next_access_word(word: int, access: LoggedAccess) -> int:
     """The access head word after one decision."""
     made = access.access
-    rest = keccak(
-        made.consent_id
-        + _address(access.requester)
-        + _word(made.purpose)
-        + made.response_key_digest
-        + made.person_commitment
-        + _word(made.time)
+    rest = access_digest(
+        made.consent_id,
+        access.requester,
+        made.purpose,
+        made.response_key_digest,
+        made.person_commitment,
+        made.time,
     )
-    link = _word(word) + _word(made.sequence << 8 | made.reason) + access.record_id + rest
-    return _truncated(link) | head_count(word) + 1
+    return linked_access_word(word, made.sequence, made.reason, access.record_id, rest)
+
+
+def access_digest(
+    consent_id: bytes,
+    requester: bytes,
+    purpose: int,
+    response_key_digest: bytes,
+    person_commitment: bytes,
+    time: int,
+) -> bytes:
+    """What all decisions of one group have in common (32 bytes): the last part of each one's link."""
+    common = consent_id + _address(requester) + _word(purpose)
+    return keccak(common + response_key_digest + person_commitment + _word(time))
+
+
+def linked_access_word(word: int, sequence: int, reason: int, record_id: bytes, digest: bytes) -> int:
+    """The access head word after one decision whose group has the ``digest`` of :func:`access_digest`."""
+    return _truncated(_word(word) + _word(sequence << 8 | reason) + record_id + digest) | head_count(word) + 1
 
 
 def next_author_word(word: int, event: RecordPublished) -> int:

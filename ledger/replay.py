@@ -11,12 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from ledger.blocks import quantity
+from ledger.blocks import Block, quantity
 from ledger.chain import Chain
-from ledger.columns import Integers, read_columns
+from ledger.columns import read_columns
 from ledger.deploy import Deployment, check_deployment
-from ledger.errors import ChainAnswerInvalid, ReplayTargetExists
-from ledger.tables import build_tables, row_counts
+from ledger.errors import ChainAnswerInvalid, ChainReplaced, ReplayTargetExists
+from ledger.octets import Integers
+from ledger.tables import LAST_SECOND, LedgerTables, build_tables, row_counts
 
 BLOCKS_PER_REQUEST = 500
 PROVENANCE_KEY = b"phr.ledger"
@@ -56,6 +57,7 @@ def replay(chain: Chain, deployment: Deployment, directory: Path, *, replace: bo
     final = chain.final_block()
     columns = read_columns(chain, deployment.address, deployment.block_number, final.number)
     tables = build_tables(columns, lambda numbers: _block_times(chain, numbers)).named()
+    _require_unchanged(chain, final)
     provenance = {
         PROVENANCE_KEY: (
             f"chain {deployment.chain_id} contract 0x{deployment.address.hex()} "
@@ -75,9 +77,25 @@ def replay(chain: Chain, deployment: Deployment, directory: Path, *, replace: bo
     return ReplaySummary(directory, final.number, final.hash, columns.event_count, row_counts(tables))
 
 
+def _require_unchanged(chain: Chain, final: Block) -> None:
+    found = chain.block(final.number).hash
+    if found != final.hash:
+        raise ChainReplaced(
+            f"final block {final.number} was 0x{final.hash.hex()} and is 0x{found.hex()} now: the chain at {chain.url} "
+            "was replaced while it was read; nothing was written"
+        )
+
+
 def _is_replay(directory: Path) -> bool:
-    names = {path.name for path in directory.iterdir()}
-    return bool(names) and all(name.endswith(".parquet") for name in names)
+    """Whether a directory holds the files of a replay and nothing else: only then may it be replaced."""
+    expected = {f"{name}.parquet" for name in LedgerTables.__dataclass_fields__}
+    if not directory.is_dir() or {path.name for path in directory.iterdir()} != expected:
+        return False
+    try:
+        found = [parquet.read_schema(directory / name).metadata for name in expected]
+    except (pa.ArrowException, OSError):
+        return False
+    return all(metadata is not None and PROVENANCE_KEY in metadata for metadata in found)
 
 
 def _write(table: pa.Table, path: Path) -> None:
@@ -87,7 +105,6 @@ def _write(table: pa.Table, path: Path) -> None:
 
 
 def _put_in_place(beside: Path, directory: Path) -> None:
-    beside.chmod(0o755)
     if directory.exists():
         old = Path(tempfile.mkdtemp(prefix=directory.name + ".old.", dir=directory.parent))
         directory.rename(old / "replaced")
@@ -115,5 +132,8 @@ def _block_times(chain: Chain, numbers: npt.NDArray[np.int64]) -> Integers:
         for place, block in enumerate(chain.request_many("eth_getBlockByNumber", asked)):
             if not isinstance(block, dict):
                 raise ChainAnswerInvalid(f"the chain has no block {asked[place][0]}")
-            times[start + place] = quantity(block.get("timestamp"))
+            seconds = quantity(block.get("timestamp"))
+            if seconds > LAST_SECOND:
+                raise ChainAnswerInvalid(f"expected a time before the year 10000 in block {asked[place][0]}")
+            times[start + place] = seconds
     return times[places.reshape(-1)]

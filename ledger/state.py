@@ -83,10 +83,7 @@ def fold(state: LedgerState, several: Iterable[events.Event]) -> LedgerState:
 def _require(holds: bool, event: events.Event, what: str) -> None:
     if not holds:
         at = event.position
-        raise StateInconsistent(
-            f"{type(event).__name__} at log {at.log_index} of block {at.block_number} cannot follow the state "
-            f"before it: expected {what}; replay from the deployment block"
-        )
+        raise StateInconsistent(type(event).__name__, at.block_number, at.log_index, what)
 
 
 def _member(state: LedgerState, address: bytes, event: events.Event) -> Member:

@@ -6,14 +6,14 @@ timestamps, days are dates, and what is unbounded is null. One row of ``accesses
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ledger.columns import Bytes2D, EventColumns, Integers, LedgerColumns
+from ledger.columns import EventColumns, LedgerColumns
 from ledger.events import (
     ConsentGranted,
     ConsentRevoked,
@@ -32,12 +32,14 @@ from ledger.events import (
     RecordSuperseded,
     RelationshipEnded,
 )
+from ledger.octets import Bytes2D, Integers
 from vocabulary import FIRST_DAY, LAST_DAY, Category, Purpose, Reason, Role
 
 _HEX = np.frombuffer("".join(f"{byte:02x}" for byte in range(256)).encode(), dtype=np.uint8).reshape(256, 2)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _LAST_DATE = date.max.toordinal()
 _SECOND = pa.timestamp("s", tz="UTC")
+LAST_SECOND = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 BlockTimes = Callable[[npt.NDArray[np.int64]], Integers]
 
 
@@ -80,8 +82,7 @@ def hex_text(octets: Bytes2D) -> pa.Array:
 
 def _labels(values: Integers, labels: Sequence[str]) -> pa.Array:
     """Codes as dictionary-encoded text; a code that no label has is null."""
-    known = pa.array(np.where((values >= 0) & (values < len(labels)), values, -1), type=pa.int32())
-    indices = pa.array(known.to_numpy(zero_copy_only=False), mask=values >= len(labels), type=pa.int32())
+    indices = pa.array(values.astype(np.int32), mask=values >= len(labels), type=pa.int32())
     return pa.DictionaryArray.from_arrays(indices, list(labels))
 
 
@@ -99,7 +100,8 @@ def _days(days: Integers) -> pa.Array:
 
 
 def _moments(seconds: Integers) -> pa.Array:
-    return pa.array(seconds, type=pa.int64()).cast(_SECOND)
+    """POSIX seconds as moments; after the year 9999, where most calendars of programs end, is null."""
+    return pa.array(seconds, mask=seconds > LAST_SECOND, type=pa.int64()).cast(_SECOND)
 
 
 class _Keys:
