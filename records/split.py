@@ -65,9 +65,9 @@ def split(
     context = {index for index, entry in enumerate(entries) if _is_context(entry, placed[index])}
     main = [index for index in range(len(entries)) if index not in context and index != patient]
     reached = _closure(main if patient is None else [*main, patient], targets, context)
-    orphans = context - reached if main else context
+    orphans = context - reached
     if patient is not None and not main and not orphans:
-        return (Group(Category.PATIENT_SUMMARY, (patient,), ()),)
+        return (Group(Category.PATIENT_SUMMARY, (patient,), tuple(sorted(reached))),)
     groups = _group(sorted([*main, *orphans]), placed, _owners(entries, surveys, references))
     result = []
     for category, members in groups:

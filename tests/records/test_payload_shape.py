@@ -38,6 +38,18 @@ def test_prepare_patient_alone_is_a_patient_summary(bundle_of: Build) -> None:
     assert payload.media_type == FHIR_JSON == "application/fhir+json"
 
 
+def test_prepare_patient_with_their_practitioner_is_a_patient_summary(
+    bundle_of: Build, patient: Resource
+) -> None:
+    patient["generalPractitioner"] = [{"reference": "Practitioner/d1"}]
+    (payload,) = prepare(bundle_of(PRACTITIONER), None)
+    assert (payload.category, ids(payload), payload.resource_count) == (
+        Category.PATIENT_SUMMARY,
+        ["p1", "d1"],
+        1,
+    )
+
+
 def test_prepare_context_is_repeated_only_where_it_is_referred_to(
     bundle_of: Build, observation: Resource
 ) -> None:
