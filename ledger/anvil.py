@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from ledger.blocks import data
 from ledger.chain import Chain
 from ledger.engine import ANVIL
@@ -23,6 +25,7 @@ from ledger.errors import ChainUnreachable, EngineFailed
 CHAIN_ID = 31337
 BLOCK_GAS = 1_000_000_000
 STATE_FILE = "state.json"
+GENESIS_TIME_FILE = "genesis-time"
 LOG_FILE = "anvil.log"
 START_TIMEOUT_SECONDS = 20.0
 STOP_TIMEOUT_SECONDS = 10.0
@@ -109,7 +112,27 @@ class Anvil:
                 if pinned or attempt == PORT_ATTEMPTS - 1:
                     raise
 
+    def _keep_one_genesis(self) -> None:
+        """Leaves only the first genesis block in the saved state.
+
+        Each start of Anvil makes a block 0 of its own before it loads the saved blocks, and saves both; with two of
+        them in the file, which one the next start takes is chance.
+        """
+        state_path, time_path = self.directory / STATE_FILE, self.directory / GENESIS_TIME_FILE
+        if not state_path.exists() or not time_path.exists():
+            return
+        state = orjson.loads(state_path.read_bytes())
+        first = int(time_path.read_text())
+        kept = [
+            block
+            for block in state["blocks"]
+            if int(block["header"]["number"], 16) or int(block["header"]["timestamp"], 16) == first
+        ]
+        if len(kept) < len(state["blocks"]):
+            _replace(state_path, orjson.dumps({**state, "blocks": kept}))
+
     def _launch(self) -> None:
+        self._keep_one_genesis()
         log_path = self.directory / LOG_FILE
         with log_path.open("wb") as log:
             process = subprocess.Popen(
@@ -131,6 +154,9 @@ class Anvil:
                     continue
                 # Another process may own the port: then ours ends, having failed to bind it.
                 if process.poll() is None:
+                    time_path = self.directory / GENESIS_TIME_FILE
+                    if not time_path.exists():
+                        _replace(time_path, str(chain.block(0).time).encode())
                     return
         self._end()
         raise EngineFailed(f"Anvil did not start: {log_path.read_text(errors='replace')[-500:].strip()}")
@@ -159,21 +185,7 @@ class Anvil:
         """
         with self.chain() as chain:
             state = gzip.decompress(data(chain.request("anvil_dumpState")))
-        descriptor, name = tempfile.mkstemp(dir=self.directory, prefix=STATE_FILE)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(state)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, self.directory / STATE_FILE)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        directory = os.open(self.directory, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        _replace(self.directory / STATE_FILE, state)
 
     def chain(self, *, timeout_seconds: float = 60.0) -> Chain:
         """A client of this chain; the caller closes it."""
@@ -235,3 +247,22 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Puts a file in place whole: a crash leaves the old one or the new one."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
