@@ -14,6 +14,8 @@ from node.ledger_view import FinalBlock, LedgerView
 POLL_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 10.0
 JOIN_SECONDS = 15.0
+READY_SECONDS = 0.5
+RETRY_SECONDS = 5.0
 _log = structlog.get_logger("node.background")
 
 
@@ -103,9 +105,11 @@ class _Task:
 
 
 class Housekeeping:
-    """Does each of its tasks again and again, one at a time; one that fails is tried again at its next turn."""
+    """Does each of its tasks again and again, one at a time; one that fails is tried again soon."""
 
-    def __init__(self) -> None:
+    def __init__(self, ready: Callable[[float], bool]) -> None:
+        """Begins once ``ready`` says so, which may wait for as many seconds as it is given."""
+        self._ready = ready
         self._tasks: list[_Task] = []
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
@@ -129,6 +133,8 @@ class Housekeeping:
         return tuple(task.problem for task in self._tasks if task.problem is not None)
 
     def _run(self) -> None:
+        while not self._ready(READY_SECONDS) and not self._end.is_set():
+            continue
         while not self._end.is_set():
             for task in self._tasks:
                 if time.monotonic() >= task.due_at and not self._end.is_set():
@@ -138,10 +144,12 @@ class Housekeeping:
 
     @staticmethod
     def _do(task: _Task) -> None:
+        pause = task.every_seconds
         try:
             task.action()
             task.problem = None
         except Exception as error:  # noqa: BLE001 - one failing task must not end the others; readiness tells of it
             task.problem = f"{task.name} fails: {type(error).__name__}"
+            pause = min(pause, RETRY_SECONDS)
             _log.error("a task failed", task=task.name, kind=type(error).__name__)
-        task.due_at = time.monotonic() + task.every_seconds
+        task.due_at = time.monotonic() + pause

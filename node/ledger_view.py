@@ -130,6 +130,11 @@ class LedgerView:
         with self._changed:
             return self._snapshot()
 
+    def wait_until_read(self, timeout_seconds: float) -> bool:
+        """Whether the ledger was read at all, after waiting for it for some seconds at most."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._current is not None, timeout_seconds)
+
     def wait_for_block(self, number: int, timeout_seconds: float) -> Snapshot:
         """The state once it contains block ``number``.
 

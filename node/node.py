@@ -83,7 +83,7 @@ class Node:
             self.database, self.deployment.scope, self.chain.block, wake=lambda: self.following.wake()
         )
         self.following = Following(follower, self.ledger, self._fail)
-        self.housekeeping = Housekeeping()
+        self.housekeeping = Housekeeping(self.ledger.wait_until_read)
 
     def _make_patient_services(self) -> None:
         database, ledger, identity = self.database, self.ledger, self.identity

@@ -16,7 +16,9 @@ from typing import Any
 import httpx
 import pytest
 from chain_fixtures import NODE_MODULES
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from crypto.hpke import EncryptionKey
 from crypto.keyring import KeyringSecrets
 from crypto.passphrase import PassphraseCost
 from crypto.signer import AccountKey
@@ -134,6 +136,18 @@ class Network:
         receipt = self._sender.send(self.deployment.address, call_data)
         for member in self.members:
             member.node.ledger.wait_for_block(receipt.block_number, 30)
+
+    def enrol_without_node(self, name: str, roles: tuple[Role, ...]) -> RequestKey:
+        """A further member that runs no node, by what it signs its requests with."""
+        account, seed = AccountKey.generate(), secrets.token_bytes(32)
+        transport = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+        encryption = EncryptionKey.generate().public
+        keys = MemberKeys(
+            account.address, name, "http://nowhere", encryption, transport, 1, self.now() + 3000
+        )
+        signature = sign(self.deployment.scope, keys, account.sign_digest)
+        self.administer(calls.enrol_member(keys, role_mask(roles), signature))
+        return RequestKey.of_member(account.address, seed)
 
     def now(self) -> int:
         """A time, POSIX seconds, that is neither behind the chain's nor behind this machine's."""
