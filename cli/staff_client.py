@@ -76,9 +76,12 @@ class StaffClient:
         parameters: Mapping[str, Any] | None = None,
     ) -> Answer:
         """The parsed answer to a POST of a JSON document or of bytes as they are."""
-        headers = {"Content-Type": "application/fhir+json" if content is not None else "application/json"}
-        body = content if content is not None else json
-        return self._call("POST", path, answer, content=body, headers=headers, params=dict(parameters or {}))
+        if content is None:
+            return self._call("POST", path, answer, json=json, params=dict(parameters or {}))
+        headers = {"Content-Type": "application/fhir+json"}
+        return self._call(
+            "POST", path, answer, content=content, headers=headers, params=dict(parameters or {})
+        )
 
     def _call(self, method: str, path: str, answer: type[Answer], **arguments: Any) -> Answer:
         try:

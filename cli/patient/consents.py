@@ -9,7 +9,7 @@ from cli.errors import CommandError
 from cli.exit_codes import ExitCode
 from cli.options import pick_by_id
 from cli.output import JSON_OPTION, YES_OPTION, confirm, emit_json, say, table, working
-from cli.patient.opening import PASSPHRASE_OPTION, WALLET_OPTION, opened
+from cli.patient.opening import PASSPHRASE_OPTION, WALLET_OPTION, member_name, opened, relationship
 from cli.places import NETWORK_OPTION
 from cli.texts import _, plural
 from cli.words import (
@@ -25,7 +25,7 @@ from cli.words import (
 )
 
 if TYPE_CHECKING:
-    from wallet import ConsentSummary, RevocationReceipt, Wallet
+    from wallet import ConsentSummary, GrantPreview, RevocationPreview, RevocationReceipt, Wallet
 
 app = typer.Typer()
 
@@ -75,9 +75,9 @@ def grant(
     if bool(category) == bool(record):
         raise CommandError(_("expected either --category or --record"), ExitCode.USAGE)
     with opened(network, wallet, passphrase_file) as open_wallet:
-        chosen = tuple(open_wallet.find_relationship(name).patient for name in at) or None
+        chosen = tuple(relationship(open_wallet, name).patient for name in at) or None
         wish = GrantWish(
-            grantees=(grantee,),
+            grantees=(member_name(open_wallet, grantee),),
             purposes=parse_purposes(purpose),
             valid_days=parse_duration_days(duration),
             categories=parse_categories(category),
@@ -124,7 +124,7 @@ def grant(
             say(_("  Not complete yet: {detail}").format(detail=consent.detail))
 
 
-def _show_grant(preview: Any) -> None:
+def _show_grant(preview: "GrantPreview") -> None:
     for planned in preview.grants:
         kinds = ", ".join(f"{category.label} ({count})" for category, count in planned.records_by_category)
         say(
@@ -144,6 +144,8 @@ def _show_grant(preview: Any) -> None:
         say(
             _("Sensitive: {kinds}.").format(kinds=", ".join(category.label for category in preview.sensitive))
         )
+    for warning in preview.warnings:
+        say(warning)
     for linked in preview.linked:
         say(
             _("{grantee} will learn that your records at {names} are of one person.").format(
@@ -191,7 +193,7 @@ def consents(
 
 def state_of(consent: "ConsentSummary") -> str:
     """The consent's state as a word."""
-    return str(getattr(consent.state, "value", consent.state))
+    return consent.state.value
 
 
 def what_of(consent: "ConsentSummary") -> str:
@@ -267,7 +269,7 @@ def _chosen(open_wallet: "Wallet", which: str) -> "list[ConsentSummary]":
     return found
 
 
-def _show_revocation(preview: Any) -> None:
+def _show_revocation(preview: "RevocationPreview") -> None:
     consent = preview.consent
     say(
         plural(
@@ -289,8 +291,8 @@ def receipt_document(receipt: "RevocationReceipt") -> dict[str, Any]:
     """A revocation's receipt with stable keys."""
     return {
         "consent": consent_document(receipt.consent),
-        "revoked_at": receipt.revoked_at,
-        "block_number": receipt.block_number,
+        "revoked_at": receipt.as_of.time,
+        "block_number": receipt.as_of.number,
         "epoch": receipt.epoch,
         "rotated_categories": [category.label for category in receipt.rotated],
         "may_have_been_read": [
@@ -315,8 +317,8 @@ def _show_receipt(receipt: "RevocationReceipt") -> None:
     say("")
     say(
         _("Revoked at {when}, block {block}, confirmed by {names}.").format(
-            when=moment_text(receipt.revoked_at),
-            block=receipt.block_number,
+            when=moment_text(receipt.as_of.time),
+            block=receipt.as_of.number,
             names=", ".join(receipt.confirmed_by),
         )
     )

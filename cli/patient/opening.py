@@ -12,9 +12,10 @@ from cli.exit_codes import ExitCode
 from cli.output import note
 from cli.places import NetworkPlace, find_network
 from cli.texts import _
+from cli.words import match_name
 
 if TYPE_CHECKING:
-    from wallet import Wallet
+    from wallet import Relationship, Wallet
 
 WALLET_OPTION = typer.Option(
     None, "--wallet", "-w", envvar="PHR_WALLET", help=_("The wallet's name, or the path of its vault file.")
@@ -62,6 +63,22 @@ def opened(network: Path | None, name: str | None, passphrase_file: Path | None)
         for sentence in wallet.unfinished:
             note(_("unfinished: {what} (phr patient resume)").format(what=sentence))
         yield wallet
+
+
+def member_name(wallet: "Wallet", typed: str) -> str:
+    """The whole name of the member that was typed, whole or in part; an account's number passes as it is."""
+    if typed.startswith("0x"):
+        return typed
+    names = [member.name for member in wallet.directory().members]
+    return names[match_name(typed, names, _("member"))]
+
+
+def relationship(wallet: "Wallet", typed: str) -> "Relationship":
+    """The relationship with the provider that was typed, by name or part of it."""
+    if typed.startswith("0x"):
+        return wallet.find_relationship(typed)
+    names = list(dict.fromkeys(entry.provider_name for entry in wallet.relationships))
+    return wallet.find_relationship(names[match_name(typed, names, _("provider of yours"))])
 
 
 def progress(sentence: str) -> None:

@@ -9,7 +9,7 @@ from cli.errors import CommandError
 from cli.exit_codes import ExitCode
 from cli.output import JSON_OPTION, YES_OPTION, confirm, emit_json, say, table, working
 from cli.patient.consents import consent_document
-from cli.patient.opening import PASSPHRASE_OPTION, WALLET_OPTION, opened
+from cli.patient.opening import PASSPHRASE_OPTION, WALLET_OPTION, opened, relationship
 from cli.places import NETWORK_OPTION
 from cli.texts import _, plural
 from cli.words import parse_categories, parse_purposes, period_text, short_hex
@@ -66,7 +66,7 @@ def _change_policy(
     if not categories and not purposes:
         raise CommandError(_("expected --category or --purpose"), ExitCode.USAGE)
     with opened(network, wallet, passphrase_file) as open_wallet:
-        patients = tuple(open_wallet.find_relationship(name).patient for name in at) or None
+        patients = tuple(relationship(open_wallet, name).patient for name in at) or None
         look, act = (
             (open_wallet.preview_deny, open_wallet.deny)
             if verb == "deny"
@@ -186,7 +186,7 @@ def freeze(
 ) -> None:
     """Your keys were stolen: close everything for good. You register anew afterwards."""
     with opened(network, wallet, passphrase_file) as open_wallet:
-        patients = tuple(open_wallet.find_relationship(name).patient for name in at) or None
+        patients = tuple(relationship(open_wallet, name).patient for name in at) or None
         preview = open_wallet.preview_freeze(patients)
         if not as_json:
             _show_closing(preview)
@@ -213,7 +213,7 @@ def end(
 ) -> None:
     """End the relationship with a provider: it can publish nothing more. What is there stays yours to grant."""
     with opened(network, wallet, passphrase_file) as open_wallet:
-        patient = open_wallet.find_relationship(provider).patient
+        patient = relationship(open_wallet, provider).patient
         preview = open_wallet.preview_end(patient)
         if not as_json:
             _show_closing(preview)

@@ -2,16 +2,28 @@
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
 from cli.output import JSON_OPTION, emit_json, note, say, table, working
-from cli.patient.opening import PASSPHRASE_OPTION, WALLET_OPTION, node_urls, opened, progress, wallet_path
+from cli.patient.opening import (
+    PASSPHRASE_OPTION,
+    WALLET_OPTION,
+    member_name,
+    node_urls,
+    opened,
+    progress,
+    wallet_path,
+)
 from cli.places import NETWORK_OPTION
 from cli.texts import _
 from cli.words import moment_text, short_hex
+
+if TYPE_CHECKING:
+    from wallet import Wallet
 
 app = typer.Typer()
 
@@ -49,9 +61,14 @@ def create(
     wallet, phrase = Wallet.create(path, passphrase, node_urls(network, node), progress=progress)
     wallet.close()
     if phrase_file is not None:
-        atomic_write_private(phrase_file, (phrase.words + "\n").encode())
+        try:
+            atomic_write_private(phrase_file, (" ".join(phrase.words) + "\n").encode())
+        except BaseException:
+            # Nobody has the phrase: this wallet could never be recovered. It holds nothing yet.
+            path.unlink()
+            raise
     if as_json:
-        shown = None if phrase_file else phrase.words
+        shown = None if phrase_file else " ".join(phrase.words)
         return emit_json(
             {"wallet": str(path), "recovery_phrase": shown, "phrase_file": phrase_file and str(phrase_file)}
         )
@@ -66,7 +83,7 @@ def create(
     say("")
     say(_("Write these 24 words on paper, in this order, and keep them where only you can find them:"))
     say("")
-    words = phrase.words.split()
+    words = phrase.words
     for row in range(0, len(words), 6):
         say("  " + "  ".join(f"{row + i + 1:2}. {word:<10}" for i, word in enumerate(words[row : row + 6])))
     say("")
@@ -84,7 +101,7 @@ def register(
 ) -> None:
     """Ask a provider to register you; show the code at its desk with an identity document."""
     with opened(network, wallet, passphrase_file) as open_wallet:
-        ticket = open_wallet.request_registration(provider)
+        ticket = open_wallet.request_registration(member_name(open_wallet, provider))
         if not as_json or wait:
             note(
                 _("At {name}, show the code {code} (good until {when}).").format(
@@ -108,7 +125,7 @@ def register(
         say(_("Once the desk has confirmed, `phr patient status` shows it."))
 
 
-def _wait_for_desk(open_wallet: "Wallet", patient: bytes, seconds: int) -> bool:  # type: ignore[name-defined]  # noqa: F821
+def _wait_for_desk(open_wallet: "Wallet", patient: bytes, seconds: int) -> bool:
     deadline = time.monotonic() + seconds
     while True:
         if any(done.patient == patient for done in open_wallet.complete_registrations()):
@@ -184,9 +201,7 @@ def renew_keys(
 ) -> None:
     """Make fresh keys for every active relationship, after a recovery that misses some."""
     with opened(network, wallet, passphrase_file) as open_wallet:
-        active = [
-            r for r in open_wallet.relationships if str(getattr(r.status, "value", r.status)) == "active"
-        ]
+        active = [r for r in open_wallet.relationships if r.status.value == "active"]
         with working(_("making keys, storing the backup, writing to the ledger")):
             renewed = [open_wallet.renew_keys(relationship.patient) for relationship in active]
     if as_json:
@@ -251,7 +266,7 @@ def status(
                     {
                         "provider": r.provider_name,
                         "pseudonym": r.patient,
-                        "status": str(getattr(r.status, "value", r.status)),
+                        "status": r.status.value,
                     }
                     for r in relationships
                 ],
@@ -260,10 +275,7 @@ def status(
         )
     table(
         [_("provider"), _("you are known there as"), _("status")],
-        [
-            (r.provider_name, short_hex(r.patient), str(getattr(r.status, "value", r.status)))
-            for r in relationships
-        ],
+        [(r.provider_name, short_hex(r.patient), r.status.value) for r in relationships],
         empty=_("You are not registered anywhere yet: phr patient register"),
     )
     say("")
