@@ -92,15 +92,14 @@ uint8 constant RECORD_SUPERSEDED = 2;
 uint8 constant RECORD_RETRACTED = 4;
 uint8 constant RECORD_RESTRICTED = 8;
 
-// Roles as masks.
-uint16 constant ROLE_PROVIDER = uint16(1 << uint256(Role.PROVIDER));
-uint16 constant ROLE_CONSUMER = uint16(1 << uint256(Role.CONSUMER));
-uint16 constant ROLE_RESEARCHER = uint16(1 << uint256(Role.RESEARCHER));
-
-// Every code that is known, as masks.
-uint32 constant KNOWN_CATEGORIES = uint32((2 << uint256(type(Category).max)) - 1);
-uint16 constant KNOWN_PURPOSES = uint16((2 << uint256(type(Purpose).max)) - 1);
-uint16 constant KNOWN_ROLES = uint16((2 << uint256(type(Role).max)) - 1);
+// Masks, as literals: the compiler computes no expression of enums ahead of time, and each use would pay for it. Tests compare
+// them with the enums.
+uint16 constant ROLE_PROVIDER = 1;
+uint16 constant ROLE_CONSUMER = 2;
+uint16 constant ROLE_RESEARCHER = 4;
+uint32 constant KNOWN_CATEGORIES = 0x003fffff;
+uint16 constant KNOWN_PURPOSES = 0x00ff;
+uint16 constant KNOWN_ROLES = 0x001f;
 
 // Codecs of the ciphertext's CIDv1 (multiformats multicodec table): a single raw block, or a dag-pb tree of blocks.
 uint8 constant CODEC_RAW = 0x55;

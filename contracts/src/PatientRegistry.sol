@@ -10,9 +10,8 @@ import {PatientWord, newPatientWord} from "./words/PatientWord.sol";
 /// @notice A patient never sends a transaction: every message is signed by the pseudonym's key and relayed by anyone. A
 /// frozen patient changes nothing here any more.
 abstract contract PatientRegistry is MemberRegistry {
-    bytes32 private constant REGISTRATION_TYPEHASH = keccak256(
-        "Registration(address patient,address provider,bytes32 keyringDigest,uint64 nonce,uint40 deadline)"
-    );
+    bytes32 private constant REGISTRATION_TYPEHASH =
+        keccak256("Registration(address patient,address provider,bytes32 keyringDigest,uint64 nonce,uint40 deadline)");
     bytes32 private constant KEYRING_ROTATION_TYPEHASH =
         keccak256("KeyringRotation(address patient,uint16 epoch,bytes32 keyringDigest,uint64 nonce)");
     bytes32 private constant DENY_POLICY_TYPEHASH =
@@ -25,9 +24,7 @@ abstract contract PatientRegistry is MemberRegistry {
     mapping(address patient => bytes32) private _keyringDigests;
 
     /// @notice A patient was registered by its provider; the keyring's epoch is 1.
-    event PatientRegistered(
-        address indexed patient, address indexed provider, bytes32 keyringDigest, uint64 nonce
-    );
+    event PatientRegistered(address indexed patient, address indexed provider, bytes32 keyringDigest, uint64 nonce);
 
     /// @notice The patient's keyring is from now on that of `epoch`.
     event KeyringRotated(address indexed patient, uint16 epoch, bytes32 keyringDigest);
@@ -61,14 +58,15 @@ abstract contract PatientRegistry is MemberRegistry {
 
     /// @notice Registers a patient, by the provider that confirmed who the person is.
     /// @param signature The patient's EIP-712 signature over `registration`.
-    function registerPatient(Registration calldata registration, bytes calldata signature) external whileOpen {
+    function registerPatient(
+        Registration calldata registration,
+        bytes calldata signature
+    ) external whileOpen {
         address patient = registration.patient;
-        require(
-            msg.sender == registration.provider, NotTheProvider(msg.sender, registration.provider)
-        );
+        require(msg.sender == registration.provider, NotTheProvider(msg.sender, registration.provider));
         _requireActiveWithRole(msg.sender, ROLE_PROVIDER);
         _requireNearDeadline(registration.deadline);
-        require(_patients[patient].status() == PatientStatus.UNKNOWN, PatientAlreadyRegistered(patient));
+        require(_patients[patient].status() == uint8(PatientStatus.UNKNOWN), PatientAlreadyRegistered(patient));
         _requireSigned(patient, keccak256(abi.encode(REGISTRATION_TYPEHASH, registration)), signature);
         _patients[patient] = newPatientWord(msg.sender);
         _keyringDigests[patient] = registration.keyringDigest;
@@ -78,13 +76,14 @@ abstract contract PatientRegistry is MemberRegistry {
 
     /// @notice Moves the patient's keyring on by one epoch.
     /// @param signature The patient's EIP-712 signature over `rotation`.
-    function rotateKeyring(KeyringRotation calldata rotation, bytes calldata signature) external {
+    function rotateKeyring(
+        KeyringRotation calldata rotation,
+        bytes calldata signature
+    ) external {
         PatientWord word = _requireNotFrozen(rotation.patient);
         uint256 expected = uint256(word.epoch()) + 1;
         require(rotation.epoch == expected, EpochOutOfOrder(rotation.epoch, expected));
-        _requireSigned(
-            rotation.patient, keccak256(abi.encode(KEYRING_ROTATION_TYPEHASH, rotation)), signature
-        );
+        _requireSigned(rotation.patient, keccak256(abi.encode(KEYRING_ROTATION_TYPEHASH, rotation)), signature);
         _patients[rotation.patient] = word.withEpoch(rotation.epoch);
         _keyringDigests[rotation.patient] = rotation.keyringDigest;
         emit KeyringRotated(rotation.patient, rotation.epoch, rotation.keyringDigest);
@@ -92,7 +91,10 @@ abstract contract PatientRegistry is MemberRegistry {
 
     /// @notice Replaces what the patient denies to everybody.
     /// @param signature The patient's EIP-712 signature over `policy`.
-    function changeDenyPolicy(DenyPolicy calldata policy, bytes calldata signature) external {
+    function changeDenyPolicy(
+        DenyPolicy calldata policy,
+        bytes calldata signature
+    ) external {
         PatientWord word = _requireNotFrozen(policy.patient);
         require(policy.nonce > word.policyNonce(), StalePolicyNonce(policy.nonce, word.policyNonce()));
         _requireSigned(policy.patient, keccak256(abi.encode(DENY_POLICY_TYPEHASH, policy)), signature);
@@ -102,7 +104,10 @@ abstract contract PatientRegistry is MemberRegistry {
 
     /// @notice Ends the relationship with the provider: what is published stays readable, nothing is added.
     /// @param signature The patient's EIP-712 signature over `end`.
-    function endRelationship(RelationshipEnd calldata end, bytes calldata signature) external {
+    function endRelationship(
+        RelationshipEnd calldata end,
+        bytes calldata signature
+    ) external {
         PatientWord word = _requireNotFrozen(end.patient);
         _requireRelationship(end.patient, word);
         require(end.provider == word.provider(), NotTheProvider(end.provider, word.provider()));
@@ -113,7 +118,10 @@ abstract contract PatientRegistry is MemberRegistry {
 
     /// @notice Freezes a patient whose key is stolen, for good: every request is denied. The person registers anew.
     /// @param signature The patient's EIP-712 signature over `freeze`.
-    function freezePatient(Freeze calldata freeze, bytes calldata signature) external {
+    function freezePatient(
+        Freeze calldata freeze,
+        bytes calldata signature
+    ) external {
         PatientWord word = _requireNotFrozen(freeze.patient);
         _requireSigned(freeze.patient, keccak256(abi.encode(FREEZE_TYPEHASH, freeze)), signature);
         _patients[freeze.patient] = word.withStatus(PatientStatus.FROZEN);
@@ -121,37 +129,54 @@ abstract contract PatientRegistry is MemberRegistry {
     }
 
     /// @notice The patients' packed words (layout: words/PatientWord.sol), in the order asked; 0 is never registered.
-    function patientWords(address[] calldata patients) external view returns (uint256[] memory words) {
+    function patientWords(
+        address[] calldata patients
+    ) external view returns (uint256[] memory words) {
         words = new uint256[](patients.length);
-        for (uint256 i = 0; i < patients.length; ++i) words[i] = PatientWord.unwrap(_patients[patients[i]]);
+        for (uint256 i = 0; i < patients.length; ++i) {
+            words[i] = PatientWord.unwrap(_patients[patients[i]]);
+        }
     }
 
     /// @notice The SHA-256 digests of the patients' current keyrings, in the order asked.
-    function keyringDigests(address[] calldata patients) external view returns (bytes32[] memory digests) {
+    function keyringDigests(
+        address[] calldata patients
+    ) external view returns (bytes32[] memory digests) {
         digests = new bytes32[](patients.length);
-        for (uint256 i = 0; i < patients.length; ++i) digests[i] = _keyringDigests[patients[i]];
+        for (uint256 i = 0; i < patients.length; ++i) {
+            digests[i] = _keyringDigests[patients[i]];
+        }
     }
 
     /// @dev Gives a patient just registered the first word of its access chain.
-    function _startAccessChain(address patient) internal virtual;
+    function _startAccessChain(
+        address patient
+    ) internal virtual;
 
     /// @dev The patient's word as stored, 0 if never registered.
-    function _patient(address patient) internal view returns (PatientWord) {
+    function _patient(
+        address patient
+    ) internal view returns (PatientWord) {
         return _patients[patient];
     }
 
     /// @dev The patient's word; reverts if never registered or frozen.
-    function _requireNotFrozen(address patient) internal view returns (PatientWord word) {
+    function _requireNotFrozen(
+        address patient
+    ) internal view returns (PatientWord word) {
         word = _patients[patient];
-        PatientStatus status = word.status();
-        require(status != PatientStatus.UNKNOWN, UnknownPatient(patient));
-        require(status != PatientStatus.FROZEN, PatientNotActive(patient, uint8(status)));
+        uint8 status = word.status();
+        require(status != uint8(PatientStatus.UNKNOWN), UnknownPatient(patient));
+        require(status != uint8(PatientStatus.FROZEN), PatientNotActive(patient, status));
     }
 
     /// @dev Reverts unless the patient of this word is active: registered, neither ended nor frozen.
-    function _requireRelationship(address patient, PatientWord word) internal pure {
-        PatientStatus status = word.status();
-        require(status != PatientStatus.UNKNOWN, UnknownPatient(patient));
-        require(status == PatientStatus.ACTIVE, PatientNotActive(patient, uint8(status)));
+    function _requireRelationship(
+        address patient,
+        PatientWord word
+    ) internal pure {
+        uint8 status = word.status();
+        require(status != uint8(PatientStatus.UNKNOWN), UnknownPatient(patient));
+        require(status == uint8(PatientStatus.ACTIVE), PatientNotActive(patient, status));
     }
 }

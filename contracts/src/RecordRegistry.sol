@@ -10,9 +10,11 @@ import {
     RECORD_SUPERSEDED,
     ROLE_PROVIDER
 } from "./Codes.sol";
+import {hashRecordId} from "./Hashing.sol";
+import {logStruct} from "./Logging.sol";
 import {PatientRegistry} from "./PatientRegistry.sol";
 import {Publication, Restriction} from "./Types.sol";
-import {HeadWord} from "./words/HeadWord.sol";
+import {Chain, HeadWord} from "./words/HeadWord.sol";
 import {PatientWord} from "./words/PatientWord.sol";
 import {RecordWord, newRecordWord} from "./words/RecordWord.sol";
 
@@ -24,7 +26,7 @@ abstract contract RecordRegistry is PatientRegistry {
         keccak256("Restriction(address patient,bytes32 recordId,bool restricted,uint16 nonce)");
 
     mapping(bytes32 recordId => RecordWord) private _records;
-    mapping(address author => HeadWord) private _authorHeads;
+    mapping(address author => Chain) private _authorChains;
 
     /// @notice A record was published; the publication holds all that is needed to find and check it.
     event RecordPublished(
@@ -75,27 +77,33 @@ abstract contract RecordRegistry is PatientRegistry {
 
     /// @notice Publishes a record.
     /// @return recordId keccak256(abi.encode(chain id, this contract, author, patient, nonce)).
-    function publish(Publication calldata publication) external whileOpen returns (bytes32 recordId) {
+    function publish(
+        Publication memory publication
+    ) external whileOpen returns (bytes32 recordId) {
         recordId = _publishOne(publication);
     }
 
     /// @notice Publishes several records, all or none.
-    function publishBatch(Publication[] calldata publications) external whileOpen {
+    function publishBatch(
+        Publication[] calldata publications
+    ) external whileOpen {
         require(publications.length != 0, BatchEmpty());
         _requireActiveWithRole(msg.sender, ROLE_PROVIDER);
-        HeadWord head = _authorHeads[msg.sender];
-        for (uint256 i = 0; i < publications.length; ++i) (, head) = _publish(publications[i], head);
-        _authorHeads[msg.sender] = head;
+        Chain storage chain = _authorChains[msg.sender];
+        HeadWord head = chain.head;
+        for (uint256 i = 0; i < publications.length; ++i) {
+            (, head) = _publish(publications[i], head);
+        }
+        chain.head = head;
     }
 
     /// @notice Publishes a record that corrects another one of the same patient and author. A restriction by the patient
     /// carries over to the correction.
     /// @param supersededRecordId The record corrected: neither superseded nor retracted.
-    function correct(Publication calldata publication, bytes32 supersededRecordId)
-        external
-        whileOpen
-        returns (bytes32 recordId)
-    {
+    function correct(
+        Publication memory publication,
+        bytes32 supersededRecordId
+    ) external whileOpen returns (bytes32 recordId) {
         RecordWord superseded = _requirePublished(supersededRecordId);
         // A patient has one provider for good, so the same patient means the same author.
         _requireSamePatient(supersededRecordId, publication.patient, superseded);
@@ -114,7 +122,9 @@ abstract contract RecordRegistry is PatientRegistry {
 
     /// @notice Withdraws a record that should not have been published. Only the patient's provider may, while active; also
     /// after the relationship ended or the ledger was sealed.
-    function retract(bytes32 recordId) external {
+    function retract(
+        bytes32 recordId
+    ) external {
         RecordWord word = _requirePublished(recordId);
         _requireProvider(_patient(word.patient()));
         _requireActiveWithRole(msg.sender, ROLE_PROVIDER);
@@ -125,85 +135,110 @@ abstract contract RecordRegistry is PatientRegistry {
 
     /// @notice Restricts a record to the consents that name it, or lifts that.
     /// @param signature The patient's EIP-712 signature over `restriction`.
-    function restrictRecord(Restriction calldata restriction, bytes calldata signature) external {
+    function restrictRecord(
+        Restriction calldata restriction,
+        bytes calldata signature
+    ) external {
         bytes32 recordId = restriction.recordId;
         RecordWord word = _requirePublished(recordId);
         _requireSamePatient(recordId, restriction.patient, word);
         _requireNotFrozen(restriction.patient);
-        require(
-            restriction.nonce > word.statusNonce(), StaleStatusNonce(restriction.nonce, word.statusNonce())
-        );
-        _requireSigned(
-            restriction.patient, keccak256(abi.encode(RESTRICTION_TYPEHASH, restriction)), signature
-        );
-        _records[recordId] =
-            word.withRestriction(RECORD_RESTRICTED, restriction.restricted, restriction.nonce);
+        require(restriction.nonce > word.statusNonce(), StaleStatusNonce(restriction.nonce, word.statusNonce()));
+        _requireSigned(restriction.patient, keccak256(abi.encode(RESTRICTION_TYPEHASH, restriction)), signature);
+        _records[recordId] = word.withRestriction(RECORD_RESTRICTED, restriction.restricted, restriction.nonce);
         emit RecordRestricted(recordId, restriction.restricted, restriction.nonce);
     }
 
     /// @notice The records' packed words (layout: words/RecordWord.sol), in the order asked; 0 is unknown.
-    function recordWords(bytes32[] calldata recordIds) external view returns (uint256[] memory words) {
+    function recordWords(
+        bytes32[] calldata recordIds
+    ) external view returns (uint256[] memory words) {
         words = new uint256[](recordIds.length);
-        for (uint256 i = 0; i < recordIds.length; ++i) words[i] = RecordWord.unwrap(_records[recordIds[i]]);
+        for (uint256 i = 0; i < recordIds.length; ++i) {
+            words[i] = RecordWord.unwrap(_records[recordIds[i]]);
+        }
     }
 
     /// @notice The heads of the authors' chains (layout: words/HeadWord.sol), in the order asked; 0 is no publication.
-    function authorWords(address[] calldata authors) external view returns (uint256[] memory words) {
+    function authorWords(
+        address[] calldata authors
+    ) external view returns (uint256[] memory words) {
         words = new uint256[](authors.length);
-        for (uint256 i = 0; i < authors.length; ++i) words[i] = HeadWord.unwrap(_authorHeads[authors[i]]);
+        for (uint256 i = 0; i < authors.length; ++i) {
+            words[i] = HeadWord.unwrap(_authorChains[authors[i]].head);
+        }
     }
 
     /// @dev The record's word; reverts if unknown.
-    function _requirePublished(bytes32 recordId) internal view returns (RecordWord word) {
+    function _requirePublished(
+        bytes32 recordId
+    ) internal view returns (RecordWord word) {
         word = _records[recordId];
         require(word.isPublished(), UnknownRecord(recordId));
     }
 
-    function _publishOne(Publication calldata publication) private returns (bytes32 recordId) {
+    function _publishOne(
+        Publication memory publication
+    ) private returns (bytes32 recordId) {
         _requireActiveWithRole(msg.sender, ROLE_PROVIDER);
-        (recordId, _authorHeads[msg.sender]) = _publish(publication, _authorHeads[msg.sender]);
+        Chain storage chain = _authorChains[msg.sender];
+        (recordId, chain.head) = _publish(publication, chain.head);
     }
 
     /// @dev Checks and stores a publication by the caller, whom the callers of this function checked to be an active
     /// provider; returns the author's chain with it linked.
-    function _publish(Publication calldata publication, HeadWord head)
-        private
-        returns (bytes32 recordId, HeadWord)
-    {
+    function _publish(
+        Publication memory publication,
+        HeadWord head
+    ) private returns (bytes32 recordId, HeadWord) {
         address patient = publication.patient;
         PatientWord word = _patient(patient);
         _requireRelationship(patient, word);
         _requireProvider(word);
         _requirePublishable(publication, word.epoch());
-        recordId = keccak256(
-            abi.encode(block.chainid, address(this), msg.sender, patient, uint256(publication.nonce))
-        );
+        recordId = hashRecordId(msg.sender, patient, publication.nonce);
         require(!_records[recordId].isPublished(), RecordAlreadyPublished(recordId));
         _records[recordId] = newRecordWord(publication);
-        emit RecordPublished(recordId, patient, msg.sender, publication);
-        bytes32 link = keccak256(
-            abi.encode(head, recordId, publication.headerDigest, publication.cidCodec, publication.cidDigest)
+        uint256 location;
+        assembly ("memory-safe") {
+            location := publication
+        }
+        logStruct(
+            RecordPublished.selector,
+            recordId,
+            bytes32(uint256(uint160(patient))),
+            bytes32(uint256(uint160(msg.sender))),
+            location,
+            11
         );
-        return (recordId, head.following(link));
+        head = head.withPublication(recordId, publication.headerDigest, publication.cidCodec, publication.cidDigest);
+        return (recordId, head);
     }
 
-    function _requirePublishable(Publication calldata publication, uint16 epoch) private view {
+    function _requirePublishable(
+        Publication memory publication,
+        uint16 epoch
+    ) private view {
         uint8 category = publication.category;
         require(category <= uint8(type(Category).max), CategoryUnknown(category));
-        require(
-            publication.startDay <= publication.endDay, PeriodInvalid(publication.startDay, publication.endDay)
-        );
+        require(publication.startDay <= publication.endDay, PeriodInvalid(publication.startDay, publication.endDay));
         require(publication.epoch == epoch, StaleEpoch(publication.epoch, epoch));
         _requireDeadline(publication.deadline);
         uint8 codec = publication.cidCodec;
         require(codec == CODEC_RAW || codec == CODEC_DAG_PB, CidCodecUnknown(codec));
     }
 
-    function _requireProvider(PatientWord word) private view {
+    function _requireProvider(
+        PatientWord word
+    ) private view {
         require(msg.sender == word.provider(), NotTheProvider(msg.sender, word.provider()));
     }
 
-    function _requireSamePatient(bytes32 recordId, address patient, RecordWord word) private pure {
+    function _requireSamePatient(
+        bytes32 recordId,
+        address patient,
+        RecordWord word
+    ) private pure {
         require(patient == word.patient(), RecordOfAnotherPatient(recordId, patient, word.patient()));
     }
 }
