@@ -160,6 +160,12 @@ class Network:
         keyring = KeyringSecrets.generate(scope.chain_id, scope.contract, account.address, categories)
         return TestPatient(account, keyring)
 
+    def new_patient_like(self, patient: TestPatient) -> TestPatient:
+        """The same pseudonym with another first keyring."""
+        scope = self.deployment.scope
+        keyring = KeyringSecrets.generate(scope.chain_id, scope.contract, patient.address, tuple(Category))
+        return TestPatient(patient.account, keyring)
+
     def signed(self, patient: TestPatient, message: SignedMessage) -> WireMessage:
         """A message signed by a patient, as it goes over the wire."""
         signature = sign(self.deployment.scope, message, patient.account.sign_digest)

@@ -1,0 +1,137 @@
+"""The database: durable settings, versions, and transactions that are whole or nothing."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from node.database import Database
+from node.errors import ConfigurationError
+from node.schema import metadata
+from node.tables import block_times, schema_version
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    made = Database(f"sqlite:///{tmp_path / 'node.db'}")
+    made.create_all()
+    return made
+
+
+def count(database: Database) -> int:
+    with database.read() as connection:
+        return connection.execute(select(func.count()).select_from(block_times)).scalar_one()
+
+
+def test_connections_of_sqlite_are_durable_and_check_foreign_keys(database: Database) -> None:
+    with database.read() as connection:
+        found = [
+            connection.execute(text(f"PRAGMA {name}")).scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        ]
+    assert found == ["wal", 2, 1]
+
+
+def test_transaction_that_raises_leaves_nothing(database: Database) -> None:
+    def fail_halfway() -> None:
+        with database.begin() as connection:
+            connection.execute(block_times.insert().values(number=1, time=1))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
+    assert count(database) == 0
+
+
+def test_reader_sees_one_state_while_a_writer_commits(database: Database) -> None:
+    with database.read() as reader:
+        before = reader.execute(select(func.count()).select_from(block_times)).scalar_one()
+        with database.begin() as writer:
+            writer.execute(block_times.insert().values(number=1, time=1))
+        assert reader.execute(select(func.count()).select_from(block_times)).scalar_one() == before
+    assert count(database) == before + 1
+
+
+def test_writers_at_once_all_succeed(database: Database) -> None:
+    failures: list[Exception] = []
+
+    def write(start: int) -> None:
+        try:
+            for number in range(start, start + 10):
+                with database.begin() as connection:
+                    connection.execute(select(func.count()).select_from(block_times)).scalar_one()
+                    connection.execute(block_times.insert().values(number=number, time=0))
+        except SQLAlchemyError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(start,)) for start in range(0, 80, 10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (failures, count(database)) == ([], 80)
+
+
+def test_create_all_again_changes_nothing(database: Database) -> None:
+    database.create_all()
+    with database.read() as connection:
+        assert connection.execute(select(schema_version.c.version)).scalars().all() == [1]
+
+
+def test_database_of_another_version_is_refused(database: Database) -> None:
+    with database.begin() as connection:
+        connection.execute(schema_version.update().values(version=2))
+    with pytest.raises(ConfigurationError, match="schema version 1; came 2"):
+        database.create_all()
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "sqlite:////no/such/directory/node.db", "postgresql+nodriver://x/y"]
+)
+def test_url_that_cannot_be_used_is_refused_in_words(url: str) -> None:
+    with pytest.raises(ConfigurationError):
+        Database(url).create_all()
+
+
+def test_every_table_and_index_can_be_made_on_postgresql() -> None:
+    for table in metadata.sorted_tables:
+        statement = str(CreateTable(table).compile(dialect=postgresql.dialect()))
+        assert "BLOB" not in statement
+        for index in table.indexes:
+            assert str(CreateIndex(index).compile(dialect=postgresql.dialect()))
+
+
+_WRITER = """
+import sys
+from node.database import Database
+from node.tables import block_times
+database = Database(sys.argv[1])
+for number in range(int(sys.argv[2]), 10**9):
+    with database.begin() as connection:
+        connection.execute(block_times.insert().values(number=number, time=0))
+    print(number, flush=True)
+"""
+
+
+def test_kill_while_writing_loses_nothing_that_was_acknowledged(database: Database, tmp_path: Path) -> None:
+    acknowledged = -1
+    for _ in range(3):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", _WRITER, f"sqlite:///{tmp_path / 'node.db'}", str(count(database))],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert writer.stdout is not None
+        for _ in range(20):
+            acknowledged = int(writer.stdout.readline())
+        writer.kill()
+        rest = writer.stdout.read().split()
+        writer.wait()
+        acknowledged = max([acknowledged, *(int(number) for number in rest)])
+        assert count(database) >= acknowledged + 1
