@@ -51,17 +51,18 @@ def settle(
     waiting = session.nodes(patient)
     while waiting and len(refusals) < QUORUM:
         asked, waiting = waiting[:copies], waiting[copies:]
-        accepted = False
+        patience_seconds = 0.0
         for client, answer in zip(asked, ask_all(asked, lambda node: node.relay(key, request)), strict=True):
             if isinstance(answer, NodeError):
                 others.append(str(answer))
             elif refused := _refused(answer.outcomes):
                 refusals[client.name] = refused
+                patience_seconds = max(patience_seconds, _REFUSED_SECONDS)
             else:
-                accepted = True
                 others.append(f"{client.name}: says that it is final")
+                patience_seconds = FINALITY_SECONDS
         session.progress(f"{what}: sent")
-        if _shows(effect, FINALITY_SECONDS if accepted else _REFUSED_SECONDS):
+        if _shows(effect, patience_seconds):
             session.progress(f"{what}: final")
             return
     if len(refusals) >= QUORUM:

@@ -96,7 +96,7 @@ class Session:
 
     def _client(self, node: KnownNode) -> NodeClient:
         client = self._clients.get(node.member)
-        if client is None or client.url != node.url.rstrip("/"):
+        if client is None or (client.url, client.name) != (node.url.rstrip("/"), node.name):
             client = NodeClient(node.url, node.member, node.name, self._http, self.content.pin)
             self._clients[node.member] = client
         return client

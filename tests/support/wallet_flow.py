@@ -32,12 +32,14 @@ class Person:
     steps: list[str] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, network: Network, directory: Path, providers: int = 1) -> "Person":
-        """A new wallet, registered with the first ``providers`` members."""
+    def begin(
+        cls, network: Network, directory: Path, providers: int = 1, urls: list[str] | None = None
+    ) -> "Person":
+        """A new wallet, registered with the first ``providers`` members; it first meets ``urls``, or two of them."""
         steps: list[str] = []
         path = directory / f"wallet-{next(_numbers)}" / "vault"
-        urls = [member.url for member in network.members[:2]]
-        wallet, phrase = Wallet.create(path, PASSPHRASE, urls, cost=CHEAP, progress=steps.append)
+        met = urls or [member.url for member in network.members[:2]]
+        wallet, phrase = Wallet.create(path, PASSPHRASE, met, cost=CHEAP, progress=steps.append)
         person = cls(network, wallet, path, phrase, steps=steps)
         for provider in network.members[:providers]:
             person.register(provider)
