@@ -13,7 +13,7 @@ class InputLimits:
     """
 
     size_bytes: int = 32 * 2**20
-    containers: int = 2_000_000
+    containers: int = 1_000_000
     depth: int = 100
 
     def __post_init__(self) -> None:
