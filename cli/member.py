@@ -56,7 +56,7 @@ def patients(
                 short_hex(patient.patient),
                 ", ".join(category.label for category in consent.categories),
                 ", ".join(purpose.label for purpose in consent.purposes),
-                _("revoked") if consent.revoked else day_of_moment_text(consent.valid_until),
+                _("revoked") if consent.revoked else day_of_moment_text(consent.valid_until - 1),
                 len(patient.records),
             )
             for patient in consented

@@ -99,7 +99,7 @@ class StaffClient:
                 ExitCode.UNREACHABLE,
             ) from error
         if response.status_code >= 400:
-            raise _refusal(response.status_code, bytes(body))
+            raise refusal(response.status_code, bytes(body))
         try:
             return TypeAdapter(answer).validate_json(bytes(body))
         except ValidationError as error:
@@ -108,7 +108,8 @@ class StaffClient:
             ) from error
 
 
-def _refusal(status: int, body: bytes) -> CommandError:
+def refusal(status: int, body: bytes) -> CommandError:
+    """What a node's refusal means for a person: its own words, and the exit code for its kind."""
     try:
         problem = Problem.model_validate_json(body)
         text = f"{problem.title}: {problem.detail}"

@@ -105,6 +105,13 @@ def slug(name: str) -> str:
     return text
 
 
+def moment_of_day(text: str, *, end: bool = False) -> int:
+    """The first second of a UTC day given in ISO 8601, or its last, in seconds since 1970."""
+    day = date.fromordinal(parse_day(text))
+    start = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+    return start + 86_399 if end else start
+
+
 def moment_text(seconds: int) -> str:
     """A moment of the chain in UTC, to the second."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S") + " UTC"

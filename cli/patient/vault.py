@@ -167,6 +167,8 @@ def recover(
             path, passphrase, phrase, node_urls(network, node), progress=progress
         )
     with wallet:
+        # What the old device was in the middle of is finished here, where it can be.
+        left = wallet.resume().left
         relationships = wallet.relationships
     if as_json:
         return emit_json(
@@ -177,6 +179,7 @@ def recover(
                 "consents_rebuilt": recovery.consents_rebuilt,
                 "missing": list(recovery.missing),
                 "pseudonyms_needing_new_keys": list(recovery.needs_new_keys),
+                "unfinished": list(left),
             }
         )
     say(
@@ -186,6 +189,8 @@ def recover(
             consents=recovery.consents_rebuilt,
         )
     )
+    for sentence in left:
+        say(_("Unfinished: {what}").format(what=sentence))
     for sentence in recovery.missing:
         say(_("Missing: {what}").format(what=sentence))
     if recovery.needs_new_keys:
