@@ -18,6 +18,7 @@ _DECLARED = {
     "AlreadyRevoked(bytes32 consentId)": "consent {consentId} is revoked already",
     "BatchEmpty()": "the batch is empty",
     "CategoryUnknown(uint8 category)": "no category has code {category}",
+    "ChainFull()": "the hash chain has counted 2^32-1 links and takes no more",
     "CidCodecUnknown(uint8 codec)": "the CID's codec must be 0x55 (raw) or 0x70 (dag-pb); {codec} came",
     "DeadlinePassed(uint40 deadline, uint256 time)": (
         "the message was to land by {deadline} and it is {time} on the chain: have it signed again"
