@@ -4,8 +4,6 @@ A peer is not trusted: its answers are limited in size and in time as they strea
 they prove (receipts, blocks, shares) is checked by whoever asked.
 """
 
-import time
-from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 import httpx
@@ -17,6 +15,7 @@ from ledger.entities import Member
 from node.blocks import BlockService
 from node.collaborators import Ledger, OwnKeys
 from node.custody import CustodyService
+from node.deadlines import DeadlineTransport, within
 from node.errors import NodeError, UpstreamFailed
 from node.release import ReleaseService
 from storage import BlockCorruptError, BlockNotFoundError, BlockSource, Cid, check_block
@@ -124,7 +123,6 @@ class PeerNode:
         client: httpx.Client,
         *,
         call_seconds: float = CALL_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.address = member.address
         self.name = member.name
@@ -132,7 +130,6 @@ class PeerNode:
         self._key = key
         self._client = client
         self._call_seconds = call_seconds
-        self._clock = clock
 
     def put_block(self, cid: Cid, block: bytes) -> None:
         """As ``Custodian.put_block``."""
@@ -194,15 +191,19 @@ class PeerNode:
             headers["Content-Type"] = content_type
         # An answer is never compressed: a few bytes could become gigabytes before any limit sees them.
         headers["Accept-Encoding"] = "identity"
-        deadline = self._clock() + self._call_seconds
         timeout = httpx.Timeout(self._call_seconds, connect=CONNECT_SECONDS)
         try:
-            with self._client.stream(
-                method, self._endpoint + path, content=body, headers=headers, timeout=timeout
-            ) as response:
-                answer = self._limited(response, limit_bytes, deadline)
+            with (
+                within(self._call_seconds),
+                self._client.stream(
+                    method, self._endpoint + path, content=body, headers=headers, timeout=timeout
+                ) as response,
+            ):
+                answer = self._limited(response, limit_bytes)
         except httpx.HTTPError as error:
-            raise PeerFailed(f"{self._called} did not answer: {type(error).__name__}") from error
+            raise PeerFailed(
+                f"{self._called} did not answer within {self._call_seconds:.0f} seconds: {type(error).__name__}"
+            ) from error
         except (httpx.InvalidURL, ValueError) as error:
             raise PeerFailed(
                 f"{self._called} has an endpoint on the ledger that is no URL: {error}"
@@ -211,7 +212,7 @@ class PeerNode:
             raise self._refusal(response.status_code, answer)
         return answer
 
-    def _limited(self, response: httpx.Response, limit_bytes: int, deadline: float) -> bytes:
+    def _limited(self, response: httpx.Response, limit_bytes: int) -> bytes:
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise PeerFailed(f"{self._called} compressed an answer that was to come plain")
         parts: list[bytes] = []
@@ -220,8 +221,6 @@ class PeerNode:
             size_bytes += len(part)
             if size_bytes > limit_bytes:
                 raise PeerFailed(f"{self._called} answered more than {limit_bytes} bytes")
-            if self._clock() > deadline:
-                raise PeerFailed(f"{self._called} took more than {self._call_seconds:.0f} seconds to answer")
             parts.append(part)
         return b"".join(parts)
 
@@ -244,8 +243,8 @@ class Peers:
         self._key = key
         self.own = own
         self._call_seconds = call_seconds
-        limits = httpx.Limits(max_connections=64, max_keepalive_connections=16)
-        self._client = httpx.Client(limits=limits, follow_redirects=False, trust_env=False)
+        transport = DeadlineTransport(max_connections=64, max_keepalive_connections=16)
+        self._client = httpx.Client(transport=transport, follow_redirects=False, trust_env=False)
 
     def custodian(self, address: bytes) -> Custodian:
         """The custodian of an account; raises PeerFailed when no such member was ever enrolled."""
