@@ -60,9 +60,21 @@ def opened(network: Path | None, name: str | None, passphrase_file: Path | None)
     if not path.is_file():
         raise CommandError(_("no wallet at {path}").format(path=path), ExitCode.NOT_FOUND)
     with Wallet.open(path, read_passphrase(passphrase_file), progress=progress) as wallet:
+        _take_confirmations(wallet)
         for sentence in wallet.unfinished:
             note(_("unfinished: {what} (phr patient resume)").format(what=sentence))
         yield wallet
+
+
+def _take_confirmations(wallet: "Wallet") -> None:
+    """Look whether a desk has confirmed what is still open, so that every command sees the same relationships."""
+    from wallet import NodeError, RelationshipStatus
+
+    if any(entry.status is RelationshipStatus.REQUESTED for entry in wallet.relationships):
+        try:
+            wallet.complete_registrations()
+        except NodeError as error:
+            note(_("whether a registration was confirmed is not known: {error}").format(error=error))
 
 
 def member_name(wallet: "Wallet", typed: str) -> str:

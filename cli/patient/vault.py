@@ -262,7 +262,6 @@ def status(
 ) -> None:
     """Show where you are registered, and which nodes the wallet uses."""
     with opened(network, wallet, passphrase_file) as open_wallet:
-        open_wallet.complete_registrations()
         relationships, nodes = open_wallet.relationships, open_wallet.nodes
     if as_json:
         return emit_json(
