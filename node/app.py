@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI
 
+from node.lingering import Lingering
 from node.logs import RequestLog
 from node.metrics import Metrics
 from node.openapi import ERRORS, describe
@@ -34,6 +35,7 @@ def create_app(routers: Iterable[APIRouter], metrics: Metrics) -> FastAPI:
     for router in routers:
         app.include_router(router)
     add_error_handlers(app)
+    app.add_middleware(Lingering)
     app.add_middleware(RequestLog, metrics=metrics)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     return app
