@@ -13,7 +13,11 @@ import {vm} from "./Vm.sol";
 contract MemberRegistryTest is LedgerTest {
     uint256 private constant NEW_KEY = 0x1009;
 
-    function expectEnrolmentRefused(MemberKeys memory keys, uint16 roles, bytes memory reason) private {
+    function expectEnrolmentRefused(
+        MemberKeys memory keys,
+        uint16 roles,
+        bytes memory reason
+    ) private {
         bytes memory signature = sign(NEW_KEY, hashOf(keys));
         vm.prank(administrator);
         vm.expectRevert(reason);
@@ -80,9 +84,7 @@ contract MemberRegistryTest is LedgerTest {
         (bool done, bytes memory reason) =
             address(ledger).call(abi.encodeCall(ledger.enrolMember, (keys, ROLE_PROVIDER, signature)));
         vm.assertTrue(!done, "substituted key was enrolled");
-        vm.assertEq(
-            bytes32(bytes4(reason)), bytes32(LedgerBase.SignatureInvalid.selector), "refused for its signature"
-        );
+        vm.assertEq(bytes32(bytes4(reason)), bytes32(LedgerBase.SignatureInvalid.selector), "refused for its signature");
         vm.prank(administrator);
         vm.expectRevert(abi.encodeWithSelector(MemberRegistry.NotTheMember.selector, administrator, hospital));
         ledger.changeMemberKeys(keysOf(HOSPITAL_KEY));

@@ -13,18 +13,22 @@ import {vm} from "./Vm.sol";
 contract PatientRegistryTest is LedgerTest {
     uint256 private constant NEW_KEY = 0x2009;
 
-    function word(uint32 categories, uint16 purposes, uint16 epoch, uint8 status, uint24 nonce)
-        private
-        view
-        returns (uint256)
-    {
+    function word(
+        uint32 categories,
+        uint16 purposes,
+        uint16 epoch,
+        uint8 status,
+        uint24 nonce
+    ) private view returns (uint256) {
         return uint256(uint160(hospital)) | (uint256(categories) << 160) | (uint256(purposes) << 192)
             | (uint256(epoch) << 208) | (uint256(status) << 224) | (uint256(nonce) << 232);
     }
 
-    function expectRegistrationRefused(Registration memory registration, address sender, bytes memory reason)
-        private
-    {
+    function expectRegistrationRefused(
+        Registration memory registration,
+        address sender,
+        bytes memory reason
+    ) private {
         bytes memory signature = sign(NEW_KEY, hashOf(registration));
         vm.prank(sender);
         vm.expectRevert(reason);
@@ -55,9 +59,7 @@ contract PatientRegistryTest is LedgerTest {
         expectRegistrationRefused(
             registration,
             hospital,
-            abi.encodeWithSelector(
-                LedgerBase.DeadlineTooFar.selector, registration.deadline, block.timestamp + 3600
-            )
+            abi.encodeWithSelector(LedgerBase.DeadlineTooFar.selector, registration.deadline, block.timestamp + 3600)
         );
         registration.deadline = uint40(block.timestamp - 1);
         expectRegistrationRefused(
@@ -76,9 +78,7 @@ contract PatientRegistryTest is LedgerTest {
         Registration memory registration = registrationOf(NEW_KEY, hospital);
         bytes memory signature = sign(THIEF_KEY, hashOf(registration));
         vm.prank(hospital);
-        vm.expectRevert(
-            abi.encodeWithSelector(LedgerBase.SignatureInvalid.selector, registration.patient, thief)
-        );
+        vm.expectRevert(abi.encodeWithSelector(LedgerBase.SignatureInvalid.selector, registration.patient, thief));
         ledger.registerPatient(registration, signature);
     }
 
@@ -104,9 +104,7 @@ contract PatientRegistryTest is LedgerTest {
 
     function test_changeDenyPolicy_withHigherNonce_replacesIt() public {
         deny(PATIENT_KEY, type(uint32).max, type(uint16).max, 3);
-        assertWord(
-            ledger.patientWords(one(patient)), word(type(uint32).max, type(uint16).max, 1, 1, 3), "all denied"
-        );
+        assertWord(ledger.patientWords(one(patient)), word(type(uint32).max, type(uint16).max, 1, 1, 3), "all denied");
         deny(PATIENT_KEY, 1, 2, type(uint24).max);
         assertWord(ledger.patientWords(one(patient)), word(1, 2, 1, 1, type(uint24).max), "replaced");
     }
