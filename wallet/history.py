@@ -1,16 +1,16 @@
 """Who asked for what: the access log of all pseudonyms, joined and sorted."""
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from vocabulary import Category, Purpose, Reason
-from wallet.agreement import ask_all
 from wallet.content import Relationship
 from wallet.directory import Directory
-from wallet.errors import NodeError
-from wallet.receipts import releases_of
+from wallet.receipts import node_histories, releases_by_sequence
 from wallet.session import Session
+from wire.patients import HistoryView
 
 
 class HistoryKind(StrEnum):
@@ -56,16 +56,21 @@ def joined_history(session: Session) -> tuple[HistoryEntry, ...]:
         categories = {
             record.record_id: record.category for record in session.records(relationship.patient).records
         }
-        entries += _accesses(session, relationship, directory, categories)
-        entries += _own_reads(session, relationship, directory, categories)
+        histories = node_histories(session, relationship.patient)
+        releases = releases_by_sequence(histories, relationship.patient, directory)
+        entries += _accesses(session, relationship, directory, categories, releases)
+        entries += _own_reads(histories, relationship, directory, categories)
     entries.sort(key=lambda entry: (entry.time, entry.patient, entry.sequence or 0), reverse=True)
     return tuple(entries)
 
 
 def _accesses(
-    session: Session, relationship: Relationship, directory: Directory, categories: dict[bytes, Category]
+    session: Session,
+    relationship: Relationship,
+    directory: Directory,
+    categories: Mapping[bytes, Category],
+    releases: Mapping[int, tuple[tuple[str, int], ...]],
 ) -> list[HistoryEntry]:
-    releases = releases_of(session, relationship.patient, directory)
     return [
         HistoryEntry(
             time=access.time,
@@ -87,20 +92,17 @@ def _accesses(
 
 
 def _own_reads(
-    session: Session, relationship: Relationship, directory: Directory, categories: dict[bytes, Category]
+    histories: Sequence[tuple[bytes, HistoryView]],
+    relationship: Relationship,
+    directory: Directory,
+    categories: Mapping[bytes, Category],
 ) -> list[HistoryEntry]:
-    """Each node logs the own reads that it served, so all are asked; one that fails is left out."""
-    key = session.request_key(relationship.patient)
+    """Own reads as each node logged those that it served; a node vouches for nothing but its own log."""
     served: dict[tuple[bytes, bytes], set[int]] = defaultdict(set)
-    for client, answer in zip(
-        clients := session.nodes(relationship.patient),
-        ask_all(clients, lambda node: node.history(key)),
-        strict=True,
-    ):
-        if not isinstance(answer, NodeError):
-            for read in answer.own_reads:
-                if read.member == client.member:  # a node vouches for nothing but its own log
-                    served[read.record_id, read.member].add(read.time)
+    for member, view in histories:
+        for read in view.own_reads:
+            if read.member == member:
+                served[read.record_id, member].add(read.time)
     return [
         HistoryEntry(
             time=time,

@@ -1,7 +1,7 @@
 """The receipt of a revocation: what may have been read before it. Revocation cannot unread."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vocabulary import Category, Purpose, Reason
@@ -47,19 +47,23 @@ class RevocationReceipt:
     """Those who stay and have not got the new secrets yet: they cannot read new records until a resume delivers."""
     keyring_nodes: tuple[str, ...] = ()
     keyring_detail: str = ""
-    """Why the new keyring is not yet at two nodes; empty when it is, or none was made."""
+    """Why no new keys were made though they should, or why two nodes do not have the new keyring yet; else empty."""
 
 
-def releases_of(
-    session: Session, patient: bytes, directory: Directory
+def node_histories(session: Session, patient: bytes) -> list[tuple[bytes, HistoryView]]:
+    """Each answering node's member and view: releases and own reads are known to the node that served them only."""
+    key, clients = session.request_key(patient), session.nodes(patient)
+    answers = zip(clients, ask_all(clients, lambda node: node.history(key)), strict=True)
+    return [(client.member, answer) for client, answer in answers if not isinstance(answer, NodeError)]
+
+
+def releases_by_sequence(
+    histories: Sequence[tuple[bytes, HistoryView]], patient: bytes, directory: Directory
 ) -> Mapping[int, tuple[tuple[str, int], ...]]:
-    """Releases by access sequence, joined from all nodes that answer: each knows its own only."""
-    key = session.request_key(patient)
+    """Releases by access sequence, joined from all nodes."""
     found: dict[int, dict[bytes, ReleaseView]] = defaultdict(dict)
-    for answer in ask_all(session.nodes(patient), lambda node: node.history(key)):
-        if isinstance(answer, NodeError):
-            continue
-        for release in answer.releases:
+    for _, view in histories:
+        for release in view.releases:
             if release.patient == patient:
                 found[release.sequence].setdefault(release.custodian, release)
     return {
@@ -88,7 +92,7 @@ def build_receipt(session: Session, consent_id: bytes, directory: Directory) -> 
             history.view,
             consent_id,
             categories,
-            releases_of(session, summary.patient, directory),
+            releases_by_sequence(node_histories(session, summary.patient), summary.patient, directory),
             directory,
         ),
     )

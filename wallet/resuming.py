@@ -64,15 +64,18 @@ def resume(session: Session) -> ResumeReport:
     if not session.content.journal:
         return ResumeReport((), ())
     directory = session.directory()
-    done, left = [], []
+    done: list[str] = []
+    left: list[str] = []
     for kind in _ORDER:
         for entry in [item for item in session.content.journal if isinstance(item, kind)]:
             words = describe(session, entry)
             try:
                 detail = _finish(session, entry, directory)
             except LedgerRefused as error:
-                session.replace_entry(entry)
-                done.append(f"{words}: given up, {error}")
+                # What protects is never given up on the word of nodes: only a plain message of the deny policy is.
+                if isinstance(entry, MessageEntry):
+                    session.replace_entry(entry)
+                left.append(f"{words}: {error}")
             except WalletError as error:
                 left.append(f"{words}: {error}")
             else:

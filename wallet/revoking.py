@@ -15,7 +15,7 @@ from wallet.agreement import QUORUM
 from wallet.backup import store_backup
 from wallet.content import KnownConsent, Relationship, RelationshipStatus
 from wallet.directory import Directory
-from wallet.errors import NothingToDo, UnknownName, WalletError
+from wallet.errors import NothingToDo, UnknownName, WalletBehind, WalletError
 from wallet.journal import DeliveryEntry, GrantEntry, KeyringEntry, RevocationEntry
 from wallet.overview import ConsentState, ConsentSummary, find_summary
 from wallet.previews import RevocationPreview, plan_revocation
@@ -24,13 +24,15 @@ from wallet.relaying import settle
 from wallet.rotation import (
     hand_over_next,
     is_in_force,
+    is_overtaken,
+    next_keyring,
     publish_keyring,
     rotation_message,
     staying_consents,
     with_keyring,
 )
 from wallet.session import Session
-from wallet.state_checks import require_current, require_no_rotation, require_registered
+from wallet.state_checks import require_no_rotation, require_registered
 from wallet.terms import Terms
 from wire.patients import ConsentView
 
@@ -65,7 +67,6 @@ def revoke(session: Session, consent_id: bytes) -> RevocationReceipt:
     Raises:
         UnknownName: this wallet has no such consent.
         NothingToDo: it is revoked already, or the pseudonym is frozen.
-        WalletBehind: the ledger's keyring is not this wallet's.
         TooFewNodes, NodesDisagree, NotFinalYet: once journalled, ``Wallet.resume`` carries on.
     """
     directory = session.directory()
@@ -75,13 +76,14 @@ def revoke(session: Session, consent_id: bytes) -> RevocationReceipt:
     require_registered(relationship)
     require_no_rotation(session, summary.patient)
     rotated = _rotated(relationship, summary)
+    keyring = None
     if rotated:
-        require_current(session, relationship)
+        keyring = next_keyring(relationship.secrets, session.patient(summary.patient), rotated)
     consent = _known(session, consent_id, summary)
     entry = RevocationEntry(
         patient=summary.patient,
         consent_id=consent_id,
-        next_keyring=relationship.secrets.rotate(rotated).to_bytes() if rotated else None,
+        next_keyring=None if keyring is None else keyring.to_bytes(),
         rotation_nonce=secrets.randbits(64),
     )
     # From here on the grant is not to be carried on, nor its secrets delivered, by any resume.
@@ -100,19 +102,15 @@ def finish_revocation(session: Session, entry: RevocationEntry, directory: Direc
     """Carries a journalled revocation to its end; every step may have been done before.
 
     Raises:
-        TooFewNodes, NodesDisagree, NotFinalYet, WalletBehind: the entry stays in the journal.
+        TooFewNodes, NodesDisagree, NotFinalYet, LedgerRefused: the entry stays in the journal.
     """
     patient, consent = entry.patient, session.content.consent(entry.consent_id)
+    entry, keyring_detail = _prepared(session, entry)
     keyring = None if entry.next_keyring is None else KeyringSecrets.from_bytes(entry.next_keyring)
-    if keyring is not None and not entry.backed_up:
-        store_backup(session)
-        backed_up = entry.model_copy(update={"backed_up": True})
-        session.replace_entry(entry, backed_up)
-        entry = backed_up
     undelivered: tuple[DeliveryEntry, ...] = ()
     staying: list[ConsentView] = []
     if keyring is not None:
-        staying = staying_consents(session, patient, _categories(consent), consent.consent_id)
+        staying = staying_consents(session, patient, _fresh_categories(keyring), consent.consent_id)
         undelivered = hand_over_next(session, staying, keyring, directory)
     _settle_revocation(session, entry, consent, keyring)
     published = () if keyring is None else (KeyringEntry(patient=patient),)
@@ -122,7 +120,6 @@ def finish_revocation(session: Session, entry: RevocationEntry, directory: Direc
     session.replace_entry(entry, *published, *undelivered, content=content)
     session.progress("revocation final")
     keyring_nodes: tuple[str, ...] = ()
-    keyring_detail = ""
     for step in published:
         try:
             keyring_nodes = publish_keyring(session, step)
@@ -133,7 +130,7 @@ def finish_revocation(session: Session, entry: RevocationEntry, directory: Direc
     return replace(
         receipt,
         epoch=None if keyring is None else keyring.epoch,
-        rotated=() if keyring is None else _categories(consent),
+        rotated=() if keyring is None else _fresh_categories(keyring),
         staying=tuple(sorted({directory.name_of(item.grantee) for item in staying})),
         undelivered=tuple(
             sorted({directory.name_of(item.grantee) for item in staying if item.consent_id in late})
@@ -141,6 +138,38 @@ def finish_revocation(session: Session, entry: RevocationEntry, directory: Direc
         keyring_nodes=keyring_nodes,
         keyring_detail=keyring_detail,
     )
+
+
+def _prepared(session: Session, entry: RevocationEntry) -> tuple[RevocationEntry, str]:
+    """The entry with new keys that two nodes have a backup of, or else without new keys, and why.
+
+    Nothing about keys may keep a revocation from landing: it alone makes honest custodians release nothing more.
+    """
+    if entry.next_keyring is None:
+        return entry, ""
+    view = session.patient(entry.patient)
+    keyring = KeyringSecrets.from_bytes(entry.next_keyring)
+    if view.status == RelationshipStatus.FROZEN:
+        return _without_keyring(session, entry), ""
+    if is_overtaken(keyring, view):
+        return _without_keyring(session, entry), (
+            "the keys were not changed: another copy of this wallet changed them meanwhile"
+        )
+    if entry.backed_up:
+        return entry, ""
+    try:
+        store_backup(session)
+    except WalletBehind as error:
+        return _without_keyring(session, entry), f"the keys were not changed: {error}"
+    backed_up = entry.model_copy(update={"backed_up": True})
+    session.replace_entry(entry, backed_up)
+    return backed_up, ""
+
+
+def _without_keyring(session: Session, entry: RevocationEntry) -> RevocationEntry:
+    changed = entry.model_copy(update={"next_keyring": None})
+    session.replace_entry(entry, changed)
+    return changed
 
 
 def _settle_revocation(
@@ -162,8 +191,9 @@ def _settle_revocation(
     settle(session, patient, messages, done, "the revocation", copies=QUORUM)
 
 
-def _categories(consent: KnownConsent) -> tuple[Category, ...]:
-    return Category.in_mask(consent.terms.categories)
+def _fresh_categories(keyring: KeyringSecrets) -> tuple[Category, ...]:
+    """The categories whose keys are new at this epoch."""
+    return tuple(entry.category for entry in keyring.public().categories if entry.epoch_from == keyring.epoch)
 
 
 def _rotated(relationship: Relationship, consent: ConsentSummary) -> tuple[Category, ...]:

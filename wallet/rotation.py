@@ -16,12 +16,30 @@ from wallet.journal import DeliveryEntry, KeyringEntry, RotationEntry
 from wallet.overview import state_of
 from wallet.relaying import settle
 from wallet.session import Session
-from wire.patients import ConsentView
+from wire.patients import ConsentView, PatientView
 
 
 def rotation_message(next_keyring: KeyringSecrets, nonce: int) -> KeyringRotation:
     """The message that puts the next keyring's digest on the ledger."""
     return KeyringRotation(next_keyring.patient, next_keyring.epoch, next_keyring.public().digest, nonce)
+
+
+def next_keyring(held: KeyringSecrets, view: PatientView, categories: Sequence[Category]) -> KeyringSecrets:
+    """The keyring to come after the ledger's: fresh keys for ``categories``.
+
+    For all categories, if the ledger has another keyring than ``held``: carrying over a key that another copy of
+    this wallet has replaced since would open new records to whom it shut out.
+    """
+    if (held.epoch, held.public().digest) == (view.epoch, view.keyring_digest):
+        return held.rotate(categories)
+    base = KeyringSecrets(held.chain_id, held.contract, held.patient, view.epoch, held.owner, held.versions)
+    return base.rotate(Category)
+
+
+def is_overtaken(keyring: KeyringSecrets, view: PatientView) -> bool:
+    """Whether a keyring that was made to come next never can: the ledger took another one."""
+    same = (keyring.epoch, keyring.public().digest) == (view.epoch, view.keyring_digest)
+    return view.epoch >= keyring.epoch and not same
 
 
 def is_in_force(session: Session, next_keyring: KeyringSecrets) -> bool:
@@ -118,14 +136,10 @@ def renew_keys(session: Session, patient: bytes) -> Relationship:
     Raises:
         TooFewNodes, NodesDisagree, NotFinalYet: see ``wallet.relaying.settle``; resume later.
     """
-    relationship = session.content.relationship(patient)
-    held = relationship.secrets
     view = session.patient(patient)
-    base = KeyringSecrets(
-        held.chain_id, held.contract, held.patient, max(view.epoch, held.epoch), held.owner, held.versions
-    )
+    keyring = next_keyring(session.content.relationship(patient).secrets, view, tuple(Category))
     entry = RotationEntry(
-        patient=patient, next_keyring=base.rotate(Category).to_bytes(), rotation_nonce=secrets.randbits(64)
+        patient=patient, next_keyring=keyring.to_bytes(), rotation_nonce=secrets.randbits(64)
     )
     session.journal(entry)
     finish_rotation(session, entry, session.directory())
@@ -133,8 +147,20 @@ def renew_keys(session: Session, patient: bytes) -> Relationship:
 
 
 def finish_rotation(session: Session, entry: RotationEntry, directory: Directory) -> tuple[str, ...]:
-    """Carries a journalled rotation to its end; returns the nodes that have the keyring."""
+    """Carries a journalled rotation to its end; returns the nodes that have the keyring.
+
+    Raises:
+        TooFewNodes, NodesDisagree, NotFinalYet, LedgerRefused: the entry stays in the journal.
+        WalletBehind: another copy of this wallet rotated first; the entry is given up.
+    """
     keyring = KeyringSecrets.from_bytes(entry.next_keyring)
+    view = session.patient(entry.patient)
+    if is_overtaken(keyring, view):
+        session.replace_entry(entry)
+        raise WalletBehind(
+            f"the ledger took another keyring of epoch {view.epoch} meanwhile: another copy of this wallet is in use. "
+            "Use that one, or recover from the phrase and renew the keys"
+        )
     if not entry.backed_up:
         store_backup(session)
         backed_up = entry.model_copy(update={"backed_up": True})

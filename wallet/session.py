@@ -1,6 +1,6 @@
 """An open wallet: its vault, and the nodes that it talks to. The operations are functions on it."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import TypeVar
 
 import httpx
@@ -46,7 +46,7 @@ class Session:
     def journal(self, *entries: JournalEntry, content: VaultContent | None = None) -> None:
         """Saves ``content`` with entries added to the journal: before their effect."""
         base = content or self.content
-        self.save(base.replaced(journal=(*base.journal, *entries)))
+        self.save(base.replaced(journal=_once((*base.journal, *entries))))
 
     def replace_entry(
         self, old: JournalEntry, *new: JournalEntry, content: VaultContent | None = None
@@ -56,7 +56,7 @@ class Session:
         journal: list[JournalEntry] = []
         for entry in base.journal:
             journal.extend(new if entry == old else (entry,))
-        self.save(base.replaced(journal=tuple(journal)))
+        self.save(base.replaced(journal=_once(journal)))
 
     def close(self) -> None:
         """Ends connections and frees the vault."""
@@ -212,6 +212,14 @@ class Session:
         raise UnknownName(
             f"expected a provider of this wallet's relationships; came {text!r}. There are: {known}"
         )
+
+
+def _once(entries: Iterable[JournalEntry]) -> tuple[JournalEntry, ...]:
+    unique: list[JournalEntry] = []
+    for entry in entries:
+        if entry not in unique:
+            unique.append(entry)
+    return tuple(unique)
 
 
 def _known(member: MemberView) -> KnownNode:

@@ -11,7 +11,7 @@ from ledger.messages import (
 )
 from wallet.agreement import QUORUM
 from wallet.content import RelationshipStatus
-from wallet.errors import WalletError
+from wallet.errors import LedgerRefused, WalletError
 from wallet.journal import MessageEntry
 from wallet.relaying import settle
 from wallet.session import Session
@@ -33,7 +33,11 @@ def state_message(session: Session, patient: bytes, message: SignedMessage) -> N
     """
     entry = MessageEntry(patient=patient, message=to_json(message))
     session.journal(entry)
-    finish_message(session, entry)
+    try:
+        finish_message(session, entry)
+    except LedgerRefused:
+        session.replace_entry(entry)
+        raise
 
 
 def finish_message(session: Session, entry: MessageEntry) -> None:

@@ -1,5 +1,6 @@
 """One HTTP exchange with a node: signed, limited in size and time, its refusals turned into errors."""
 
+import ssl
 import time
 from typing import TypeVar
 
@@ -21,9 +22,14 @@ VIEW_BYTES = 64 * 1024 * 1024
 _Answer = TypeVar("_Answer", bound=BaseModel)
 
 
-def new_http_client() -> httpx.Client:
-    """A client that follows no redirects, reads no environment and takes no compressed answers."""
+def new_http_client(tls: ssl.SSLContext | None = None) -> httpx.Client:
+    """A client that follows no redirects, reads no environment and takes no compressed answers.
+
+    Args:
+        tls: whom to trust for ``https`` URLs; the public authorities when absent.
+    """
     return httpx.Client(
+        verify=True if tls is None else tls,
         timeout=httpx.Timeout(ANSWER_SECONDS, connect=5.0),
         follow_redirects=False,
         trust_env=False,

@@ -4,6 +4,7 @@ Errors are those of ``wallet.errors``; ``TooFewNodes`` and ``NodesDisagree`` may
 """
 
 import secrets
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -64,12 +65,13 @@ class Wallet:
         *,
         cost: PassphraseCost = DEFAULT_COST,
         progress: Progress = _silent,
+        tls: ssl.SSLContext | None = None,
     ) -> tuple["Wallet", RecoveryPhrase]:
         """A new wallet at ``path``, its first backup at two nodes, and the phrase to be written on paper.
 
         The phrase is nowhere in the vault. When this raises, nothing is left at ``path``.
         """
-        http = new_http_client()
+        http = new_http_client(tls)
         try:
             network = meet(node_urls, http)
             phrase = RecoveryPhrase.generate()
@@ -104,9 +106,10 @@ class Wallet:
         *,
         cost: PassphraseCost = DEFAULT_COST,
         progress: Progress = _silent,
+        tls: ssl.SSLContext | None = None,
     ) -> "Wallet":
         """The wallet at ``path``; no node is asked. ``cost`` is that of the next saves."""
-        return cls(Session(VaultStore.open(path, passphrase, cost), new_http_client(), progress))
+        return cls(Session(VaultStore.open(path, passphrase, cost), new_http_client(tls), progress))
 
     @classmethod
     def recover(
@@ -118,6 +121,7 @@ class Wallet:
         *,
         cost: PassphraseCost = DEFAULT_COST,
         progress: Progress = _silent,
+        tls: ssl.SSLContext | None = None,
     ) -> tuple["Wallet", Recovery]:
         """The wallet of a phrase, from the newest backup of all members' nodes, compared with the ledger.
 
@@ -125,7 +129,7 @@ class Wallet:
         """
         if path.exists():
             raise VaultError(f"expected no file at {path}; there is one: a wallet is never overwritten")
-        http, keys = new_http_client(), phrase.backup_keys()
+        http, keys = new_http_client(tls), phrase.backup_keys()
         try:
             network = meet(node_urls, http)
             clients = clients_of(network, http)

@@ -375,6 +375,26 @@ def test_second_copy_of_a_wallet_is_noticed_before_it_overwrites_the_newer_backu
         other.backup()
 
 
+def test_second_copy_of_a_wallet_still_revokes_and_says_that_it_changed_no_keys(
+    world: World, tmp_path: Path
+) -> None:
+    hospital, leaves, stays = world.network.members
+    leaving, other = world.person.grant(leaves, LAB), world.person.grant(stays, LAB)
+    copy = tmp_path / "copy"
+    copy.write_bytes(world.person.path.read_bytes())
+    copy.chmod(0o600)
+    world.wallet.revoke(other)
+    with Wallet.open(copy, PASSPHRASE, cost=CHEAP) as behind:
+        receipt = behind.revoke(leaving)
+        assert receipt.consent.state is ConsentState.REVOKED
+        assert receipt.epoch is None
+        assert "newer backup" in receipt.keyring_detail
+        assert behind.unfinished == ()
+    (later,) = world.person.publish(hospital, observation(4.0))
+    denied = world.person.read_by(leaves, world.patient, later).records[0]
+    assert denied.reason is Reason.CONSENT_REVOKED
+
+
 def _stored_backups(world: World) -> list[bytes]:
     world.wallet.backup()
     return [body for request, body in world.proxies[0].seen if request.startswith("PUT /backups/")]

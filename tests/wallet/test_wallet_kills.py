@@ -135,6 +135,17 @@ def test_revoke_killed_and_the_vault_lost_is_carried_on_by_the_recovered_wallet(
     assert person.read_by(stays, patient, later).records[0].content
 
 
+def test_revoke_killed_then_the_pseudonym_frozen_is_resumed_without_new_keys(person: Person) -> None:
+    _, leaves, _ = person.network.members
+    leaving = person.grant(leaves, LAB)
+    run_until_killed(person, "revoke", leaving.hex(), "revocation journalled")
+    person.wallet.freeze()
+    assert person.wallet.resume().left == ()
+    (summary,) = person.wallet.consents()
+    assert summary.state is ConsentState.REVOKED
+    assert person.wallet.relationships[0].secrets.epoch == 1
+
+
 @pytest.mark.parametrize("fatal", ["grant journalled", "the grant: sent", "grant final", "the grant: final"])
 def test_grant_killed_after_a_step_then_resumed_is_granted_once_and_delivered(
     person: Person, fatal: str
