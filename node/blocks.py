@@ -6,7 +6,7 @@ delete and deleting a single step against whoever refers to a block at that mome
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -20,6 +20,7 @@ UNREFERENCED_SECONDS = 3600
 """How long a block may wait for the deposit that needs it."""
 UNREFERENCED_BYTES_PER_MEMBER = 1024**3
 """How many bytes of blocks that nothing needs yet one member may have here."""
+RECOUNT_SECONDS = 10.0
 
 
 class StoreIsFull(NodeError):
@@ -38,15 +39,18 @@ class BlockService:
         ledger: Ledger,
         *,
         clock: Clock = SYSTEM_CLOCK,
-        limit_bytes: int | None = None,
+        reserve_bytes: int = 0,
+        free_bytes: Callable[[], int] | None = None,
     ) -> None:
-        """``limit_bytes``: how much ciphertext of all members together this node holds; None: as the disk allows."""
+        """Refuses what would leave less than ``reserve_bytes`` of what ``free_bytes`` tells (None: no such limit)."""
         self.store = store
         self._database = database
         self._ledger = ledger
         self._clock = clock
-        self._limit_bytes = limit_bytes
+        self._reserve_bytes = reserve_bytes
+        self._free_bytes = free_bytes
         self._lock = threading.Lock()
+        self._waiting: dict[bytes, tuple[float, int]] = {}
 
     def accept(self, uploader: bytes, name: str, block: bytes) -> Cid:
         """Stores a member's block; durable when it returns.
@@ -54,7 +58,7 @@ class BlockService:
         Raises:
             InvalidRequest: ``name`` is no CID, or the bytes are those of another (``block-mismatch``).
             TooMany: the member has too many bytes here that no deposit needs.
-            StoreIsFull: this node's limit is reached.
+            StoreIsFull: no room is left on the disk.
         """
         cid = parse_cid(name)
         found = Cid.of(block, cid.codec)
@@ -63,7 +67,8 @@ class BlockService:
                 f"expected the bytes of block {cid}; came {len(block)} bytes of {found}: send the right bytes",
                 code="block-mismatch",
             )
-        self._check_room(uploader, len(block))
+        self.require_room(len(block))
+        self._take_share(uploader, len(block))
         return self.put(uploader, block, cid.codec)
 
     def put(self, uploader: bytes, block: bytes, codec: Codec = Codec.RAW) -> Cid:
@@ -200,22 +205,40 @@ class BlockService:
             )
         return None if header is None else bytes(header)
 
-    def _check_room(self, uploader: bytes, size_bytes: int) -> None:
-        arrived = block_arrivals.c
-        needed = select(block_references.c.cid).where(block_references.c.cid == arrived.cid).exists()
-        total = select(func.coalesce(func.sum(arrived.size_bytes), 0))
-        with self._database.read() as connection:
-            waiting = connection.scalar(total.where(arrived.uploader == uploader, ~needed)) or 0
+    def require_room(self, size_bytes: int) -> None:
+        """Refuses to go below the reserve of free disk, which the database and the ledger's copy need.
+
+        Raises:
+            StoreIsFull: there is not enough.
+        """
+        if self._free_bytes is not None and (free := self._free_bytes()) < self._reserve_bytes + size_bytes:
+            raise StoreIsFull(
+                f"expected room for {size_bytes} bytes above this node's reserve of {self._reserve_bytes}; {free} are "
+                "free: its operator can make room, or choose another custodian"
+            )
+
+    def _take_share(self, uploader: bytes, size_bytes: int) -> None:
+        """Counts a block towards what its uploader may have waiting here; counted anew from the tables now and then."""
+        now = self._clock()
+        with self._lock:
+            counted_at, waiting = self._waiting.get(uploader, (float("-inf"), 0))
+        if now - counted_at > RECOUNT_SECONDS:
+            counted_at, waiting = now, self._waiting_bytes(uploader)
         if waiting + size_bytes > UNREFERENCED_BYTES_PER_MEMBER:
             raise TooMany(
                 f"expected at most {UNREFERENCED_BYTES_PER_MEMBER} bytes of blocks that wait for a deposit; "
                 f"{waiting} wait: deposit them, or wait {UNREFERENCED_SECONDS} seconds"
             )
-        if self._limit_bytes is not None and self.held_bytes() + size_bytes > self._limit_bytes:
-            raise StoreIsFull(
-                f"expected room for {size_bytes} bytes within this node's limit of {self._limit_bytes}; there is "
-                "none: its operator can raise it, or choose another custodian"
-            )
+        with self._lock:
+            self._waiting[uploader] = (counted_at, waiting + size_bytes)
+
+    def _waiting_bytes(self, uploader: bytes) -> int:
+        arrived = block_arrivals.c
+        needed = select(block_references.c.cid).where(block_references.c.cid == arrived.cid).exists()
+        total = select(func.coalesce(func.sum(arrived.size_bytes), 0))
+        recent = arrived.arrived_at >= int(self._clock()) - 2 * UNREFERENCED_SECONDS
+        with self._database.read() as connection:
+            return int(connection.scalar(total.where(arrived.uploader == uploader, recent, ~needed)) or 0)
 
 
 def parse_cid(name: str) -> Cid:

@@ -67,9 +67,11 @@ class CustodyService:
 
         Raises:
             DepositRefused, InvalidRequest, NotAllowed: what is wrong with it; nothing was written.
+            StoreIsFull: no room is left on the disk.
             Conflict: blocks are missing (``blocks-missing``), the key is taken by another deposit, or the record is
                 on the ledger under another header.
         """
+        self._blocks.require_room(len(request.header) + len(request.custody_wrap) * 3)
         snapshot = self._ledger.snapshot()
         state, now = snapshot.state, snapshot.final.time
         header = self._read_header(request.header)  # 1

@@ -3,6 +3,7 @@
 import fcntl
 import math
 import os
+import shutil
 import threading
 from typing import Self
 
@@ -113,6 +114,8 @@ class Node:
             grants=self.grants,
             openings=self.openings,
             policy=policy,
+            reserve_bytes=self.config.free_disk_bytes,
+            free_bytes=lambda: shutil.disk_usage(self.config.directory).free,
             new_stopwatch=new_stopwatch,
         )
 

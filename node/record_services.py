@@ -60,14 +60,17 @@ class RecordServices:
         grants: Grants,
         openings: Openings,
         policy: CustodyPolicy,
-        limit_bytes: int | None = None,
+        reserve_bytes: int = 0,
+        free_bytes: Callable[[], int] | None = None,
         new_stopwatch: NewStopwatch = Stopwatch,
     ) -> None:
-        """``limit_bytes``: how much ciphertext this node holds at most; ``store`` is its own block store."""
+        """``store`` is the node's own block store; for ``reserve_bytes`` see ``BlockService``."""
         self._ledger = ledger
         self._out = ThreadPoolExecutor(THREADS, thread_name_prefix="custodians")
         self._opening = ThreadPoolExecutor(THREADS, thread_name_prefix="opening")
-        self.blocks = BlockService(store, database, ledger, limit_bytes=limit_bytes)
+        self.blocks = BlockService(
+            store, database, ledger, reserve_bytes=reserve_bytes, free_bytes=free_bytes
+        )
         self.deposits = DepositStore(database)
         self.custody = CustodyService(identity, ledger, self.blocks, self.deposits)
         self.release = ReleaseService(identity, ledger, self.custody, self.deposits, database)

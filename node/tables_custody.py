@@ -13,7 +13,7 @@ block_arrivals = Table(
     Column("size_bytes", BigInteger, nullable=False),
     address("uploader"),
     seconds("arrived_at"),
-    Index("block_arrivals_by_uploader", "uploader"),
+    Index("block_arrivals_by_uploader", "uploader", "arrived_at"),
 )
 """Every block that was put here, and when last: one that nothing refers to is swept some time after."""
 

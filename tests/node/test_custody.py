@@ -8,6 +8,7 @@ from custody_world import CustodyWorld
 
 from crypto.statement import verify_statement
 from ledger.entities import PatientStatus
+from node.blocks import StoreIsFull
 from node.custody import LONGEST_DEADLINE_SECONDS, DepositRefused
 from node.errors import Conflict, InvalidRequest, NotAllowed
 from vocabulary import Role, role_mask
@@ -197,3 +198,16 @@ def test_put_block_with_the_bytes_of_another_is_refused_and_not_kept(custody_wor
     assert refused.value.code == "block-mismatch"
     assert not custody_world.custodian.store.has(cid)
     assert not custody_world.custodian.store.has(wrong)
+
+
+def test_put_block_and_deposit_into_the_reserve_of_the_disk_are_refused(custody_world):
+    sealed = custody_world.seal()
+    custody_world.put_blocks(custody_world.custodian, sealed)
+    blocks = custody_world.custodian.blocks
+    blocks._free_bytes, blocks._reserve_bytes = (lambda: 10_000), 9_999
+    (cid,) = sealed.blocks.cids()
+    with pytest.raises(StoreIsFull):
+        blocks.accept(custody_world.author_identity.address, str(cid), sealed.blocks.get(cid))
+    with pytest.raises(StoreIsFull):
+        deposit(custody_world, sealed)
+    assert custody_world.custodian.deposits.count() == (0, 0)
