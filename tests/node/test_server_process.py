@@ -1,0 +1,125 @@
+"""The node as a process: it serves, ends in order, survives a kill, runs once, and says why it cannot go on."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from node_fixtures import HOSPITAL, Member, Network
+from sqlalchemy import update
+
+from ledger.follow import Checkpoint
+from node.config import NodeConfig
+from node.database import Database
+from node.follow_store import DatabaseFollowStore
+from node.tables import schema_version
+
+
+@contextmanager
+def running(directory: Path) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "node", str(directory)], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_until_listening(process: subprocess.Popen[str]) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if '"listening"' in line:
+            return
+    pytest.fail(f"the node ended with {process.wait()} before it listened")
+
+
+def wait_until_ready(member: Member) -> dict[str, object]:
+    waiting = threading.Event()
+    for _ in range(1000):
+        try:
+            answer = member.http.get(member.node.config.endpoint + "/ready")
+            if answer.status_code == 200:
+                return dict(answer.json())
+        except httpx.TransportError:
+            pass
+        waiting.wait(0.02)
+    pytest.fail("the node did not get ready")
+
+
+@pytest.fixture
+def member(new_network: Callable[..., Network]) -> Member:
+    """A member whose node does not run in this process."""
+    network = new_network({"Seoul Hospital": HOSPITAL})
+    network.members[0].node.stop()
+    return network.members[0]
+
+
+def test_process_serves_ends_in_order_and_runs_once(member: Member) -> None:
+    with running(member.directory) as process:
+        wait_until_listening(process)
+        assert wait_until_ready(member)["ready"]
+        second = subprocess.run(
+            [sys.executable, "-m", "node", str(member.directory)], capture_output=True, text=True, check=False
+        )
+        assert (second.returncode, "runs already" in second.stderr) == (1, True)
+        process.send_signal(signal.SIGTERM)
+        _, rest = process.communicate(timeout=30)
+        assert (process.returncode, json.loads(rest.splitlines()[-1])["event"]) == (0, "ended")
+
+
+def test_killed_process_starts_again_from_what_it_had(member: Member) -> None:
+    for _ in range(2):
+        with running(member.directory) as process:
+            wait_until_listening(process)
+            wait_until_ready(member)
+            process.kill()
+            assert process.wait() == -signal.SIGKILL
+
+
+def test_replaced_chain_ends_the_process_with_the_reason(member: Member) -> None:
+    store = DatabaseFollowStore(Database(NodeConfig.load(member.directory).database))
+    _, checkpoint = store.load()
+    assert checkpoint is not None
+    store.commit([], Checkpoint(checkpoint.block_number, b"\x66" * 32, checkpoint.block_time), None)
+    with running(member.directory) as process:
+        _, told = process.communicate(timeout=30)
+        assert process.returncode == 1
+        assert told.splitlines()[-1].startswith("the node ended: block ")
+        assert "not on the chain" in told
+
+
+def test_configuration_that_cannot_be_used_ends_the_process_with_the_reason(
+    member: Member, tmp_path: Path
+) -> None:
+    database = Database(NodeConfig.load(member.directory).database)
+    with database.begin() as connection:
+        connection.execute(update(schema_version).values(version=99))
+    for directory, words in ((member.directory, "schema version"), (tmp_path / "nothing", "node.toml")):
+        ended = subprocess.run(
+            [sys.executable, "-m", "node", str(directory)], capture_output=True, text=True, check=False
+        )
+        assert (ended.returncode, words in ended.stderr) == (1, True)
+        assert "Traceback" not in ended.stderr
+
+
+def test_port_that_is_taken_ends_the_process_with_the_reason(new_network: Callable[..., Network]) -> None:
+    network = new_network({"Seoul Hospital": HOSPITAL, "Busan Hospital": HOSPITAL})
+    first, second = network.members
+    second.node.stop()
+    settings = second.directory / "node.toml"
+    text = settings.read_text().replace(
+        f"port = {second.node.config.port}", f"port = {first.node.config.port}"
+    )
+    settings.write_text(text)
+    ended = subprocess.run(
+        [sys.executable, "-m", "node", str(second.directory)], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, "cannot listen" in ended.stderr) == (1, True)
