@@ -25,9 +25,14 @@ class Metrics:
         self.refusals = Counter(
             "phr_refusals", "Requests refused, by the code of the problem", ["code"], registry=self.registry
         )
-        self.deposits = Counter("phr_deposits", "Deposits taken into custody", registry=self.registry)
+        self.deposits = Counter(
+            "phr_deposits", "Deposits of other members taken into custody", registry=self.registry
+        )
         self.releases = Counter(
-            "phr_releases", "Shares asked of this custodian", ["outcome"], registry=self.registry
+            "phr_releases",
+            "Shares that other members asked of this custodian",
+            ["outcome"],
+            registry=self.registry,
         )
 
     def watch(self, name: str, description: str, read: Callable[[], float]) -> None:

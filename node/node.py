@@ -157,7 +157,7 @@ class Node:
             staff.router(auth, self.registrations, self.grants, self.history, self.status),
             staff.metrics_router(auth, self.metrics),
             audit.router(auth, self.openings),
-            *self.records.routers(auth),
+            *self.records.routers(auth, self.metrics),
         )
 
     def start(self) -> None:

@@ -18,6 +18,7 @@ from node.deposits import DepositStore
 from node.distribution import Distributor
 from node.identity import Identity
 from node.ledger_view import LedgerView
+from node.metrics import Metrics
 from node.orphans import OrphanSweeper
 from node.own_copies import OwnCopies
 from node.peers import OwnCustodian, Peers
@@ -100,11 +101,11 @@ class RecordServices:
         self.own_copies = OwnCopies(identity, ledger, self.deposits, database)
         self.sweeper = OrphanSweeper(ledger, self.deposits, self.blocks)
 
-    def routers(self, auth: Authentication) -> tuple[APIRouter, ...]:
+    def routers(self, auth: Authentication, metrics: Metrics) -> tuple[APIRouter, ...]:
         """The routes of all of it."""
         return (
             block_routes.router(auth, self.blocks),
-            custody_routes.router(auth, self.custody, self.release),
+            custody_routes.router(auth, self.custody, self.release, metrics),
             publication_routes.router(auth, self._ledger, self.publisher),
             read_routes.router(auth, self.reading, self.own_copies),
         )

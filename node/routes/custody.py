@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Depends
 
 from node.custody import CustodyService
+from node.metrics import Metrics
 from node.openapi import json_body
 from node.release import ReleaseService
 from node.request_auth import AuthenticatedRequest, Authentication
@@ -10,7 +11,9 @@ from vocabulary import Role
 from wire.custody import DepositReceipt, DepositRequest, ReleaseRequest, ReleaseResponse
 
 
-def router(auth: Authentication, custody: CustodyService, release: ReleaseService) -> APIRouter:
+def router(
+    auth: Authentication, custody: CustodyService, release: ReleaseService, metrics: Metrics
+) -> APIRouter:
     """POST /custody/deposits and /custody/releases."""
     routes = APIRouter(prefix="/custody", tags=["custody"])
     provider = auth.member(roles=(Role.PROVIDER,))
@@ -19,11 +22,16 @@ def router(auth: Authentication, custody: CustodyService, release: ReleaseServic
     @routes.post("/deposits", openapi_extra=json_body(DepositRequest))
     def deposit(request: AuthenticatedRequest = Depends(provider)) -> DepositReceipt:
         """Keeps all that this custodian must hold of a record; durable when the signed receipt is answered."""
-        return custody.deposit(request.caller.identifier, request.parse(DepositRequest))
+        receipt = custody.deposit(request.caller.identifier, request.parse(DepositRequest))
+        metrics.deposits.inc()
+        return receipt
 
     @routes.post("/releases", openapi_extra=json_body(ReleaseRequest))
     def release_shares(request: AuthenticatedRequest = Depends(requester)) -> ReleaseResponse:
         """This custodian's shares against permits that are final on the ledger, or why not, item by item."""
-        return release.release(request.caller.identifier, request.parse(ReleaseRequest))
+        response = release.release(request.caller.identifier, request.parse(ReleaseRequest))
+        for item in response.releases:
+            metrics.releases.labels("released" if item.refusal is None else "refused").inc()
+        return response
 
     return routes

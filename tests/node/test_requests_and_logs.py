@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,14 +12,13 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from node_fixtures import Member, Network, TestPatient
+from records_flow import Case, bundle, condition, observation
 
 from ledger.messages import DenyPolicy
 from node.logs import configure_logs
 from wire.limits import JSON_BYTES
 from wire.problem import Problem
 from wire.signing import sign_request
-
-IDENTIFIER = ("urn:oid:2.16.840.1.113883", "MRN-SECRET-4711")
 
 
 @pytest.fixture(scope="module")
@@ -128,36 +128,47 @@ def test_no_body_makes_a_route_fail_unforeseen(network: Network, patient: TestPa
 
 
 def test_log_of_a_whole_flow_holds_no_personal_data(network: Network) -> None:
-    node = network.members[0]
+    node, reader = network.members[0], network.members[1]
     with captured_logs() as stream:
-        patient = network.register(node, (IDENTIFIER,))
+        case = Case.begin(network)
+        patient = case.patient
+        publication = case.publish(observation(5.4), condition("Asthma"))
+        case.grant(reader)
+        assert case.read(reader).records[0].content is not None
         network.relay(node, patient, DenyPolicy(patient.address, 1, 1, 1))
-        system, value = IDENTIFIER
-        node.call("GET", f"/staff/patients?system={system}&value={value}", staff=True)
+        node.call("GET", f"/staff/patients?{case.query}", staff=True)
         node.call("GET", patient.path + "/history", key=patient.key)
         node.call("GET", patient.path + "/history", key=network.register(node).key)
         node.call("POST", "/relay", b"{", key=patient.key)
         node.call("GET", "/staff/status", headers={"Authorization": "Bearer phr-staff-" + "B" * 43})
         node.call("GET", "/" + patient.address.hex())
+        case.post_bundle(bundle("MRN-of-another", observation(5.4)))
     text = stream.getvalue()
-    lines = [json.loads(line) for line in text.splitlines()]
-    requests = [line for line in lines if line["event"] == "request"]
-    assert len(requests) >= 10
+    requests = [line for line in map(json.loads, text.splitlines()) if line["event"] == "request"]
+    assert len(requests) >= 15
     for line in requests:
         assert {"request_id", "method", "route", "status", "milliseconds", "caller", "problem"} <= set(line)
-    secrets = (
-        patient.address.hex(),
-        *IDENTIFIER,
-        node.staff_token,
-        "B" * 43,
-        patient.keyring.public().digest.hex(),
-        network.members[0].name,
-        "node-administrator",
+    personal = (
+        *(patient.address.hex(), case.number, "MRN-of-another", "Hwang", "Jini", "Asthma", "4548-4"),
+        *(record.record_id.hex() for record in publication.records),
+        *(node.staff_token, "B" * 43, patient.keyring.public().digest.hex(), "node-administrator"),
     )
-    assert [secret for secret in secrets if secret.lower() in text.lower()] == []
+    assert [secret for secret in personal if secret.lower() in text.lower()] == []
     routes = {line["route"] for line in requests}
-    assert {"/patients/{patient}/history", "/staff/registrations", "unknown"} <= routes
-    assert {line["caller"] for line in requests} >= {"patient", "staff", "none"}
+    assert {"/patients/{patient}/history", "/staff/registrations", "/custody/releases", "unknown"} <= routes
+    assert {line["caller"] for line in requests} == {"patient", "staff", "member", "none"}
+
+
+def test_metrics_count_deposits_and_releases(network: Network) -> None:
+    provider, reader, custodian = network.members
+    case = Case.begin(network, provider)
+    case.publish()
+    case.grant(reader)
+    case.read(reader)
+    case.provider.node.records.steps.repair()
+    text = custodian.call("GET", "/metrics", staff=True).text
+    assert float(re.findall(r"^phr_deposits_total (\S+)", text, re.MULTILINE)[0]) >= 1
+    assert re.search(r'^phr_releases_total\{outcome="released"\} [1-9]', text, re.MULTILINE)
 
 
 def test_answer_carries_the_id_under_which_it_is_logged(network: Network) -> None:
