@@ -113,3 +113,7 @@ class EngineFailed(LedgerError):
 
 class ReplayTargetExists(LedgerError):
     """There is something already where a replay's files should go; nothing was written."""
+
+
+class QueryRefused(LedgerError):
+    """A query over a replay that is wrong, or does something else than read the replay's tables."""

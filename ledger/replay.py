@@ -17,7 +17,7 @@ from ledger.columns import read_columns
 from ledger.deploy import Deployment, check_deployment
 from ledger.errors import ChainAnswerInvalid, ChainReplaced, ReplayTargetExists
 from ledger.octets import Integers
-from ledger.tables import LAST_SECOND, LedgerTables, build_tables, row_counts
+from ledger.tables import LAST_SECOND, TABLE_NAMES, build_tables, row_counts
 
 BLOCKS_PER_REQUEST = 500
 PROVENANCE_KEY = b"phr.ledger"
@@ -47,7 +47,7 @@ def replay(chain: Chain, deployment: Deployment, directory: Path, *, replace: bo
         ChainReplaced: the chain or the contract is not the deployment's.
         EventUnknown: the history holds something that this version does not understand.
     """
-    if directory.exists() and not (replace and _is_replay(directory)):
+    if directory.exists() and not (replace and is_replay(directory)):
         raise ReplayTargetExists(
             f"{directory} exists"
             + (" and is no earlier replay" if replace else "")
@@ -86,9 +86,9 @@ def _require_unchanged(chain: Chain, final: Block) -> None:
         )
 
 
-def _is_replay(directory: Path) -> bool:
+def is_replay(directory: Path) -> bool:
     """Whether a directory holds the files of a replay and nothing else: only then may it be replaced."""
-    expected = {f"{name}.parquet" for name in LedgerTables.__dataclass_fields__}
+    expected = {f"{name}.parquet" for name in TABLE_NAMES}
     if not directory.is_dir() or {path.name for path in directory.iterdir()} != expected:
         return False
     try:

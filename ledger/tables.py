@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute
 
 from ledger.columns import EventColumns, LedgerColumns
 from ledger.events import (
@@ -58,6 +59,10 @@ class LedgerTables:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
+TABLE_NAMES = tuple(LedgerTables.__dataclass_fields__)
+"""The names of all tables."""
+
+
 def build_tables(columns: LedgerColumns, block_times: BlockTimes) -> LedgerTables:
     """All tables of a history; ``block_times`` gives the chain time (seconds) of each of the blocks it is asked."""
     return LedgerTables(
@@ -76,8 +81,7 @@ def hex_text(octets: Bytes2D) -> pa.Array:
     text[:, 0], text[:, 1] = ord("0"), ord("x")
     text[:, 2:] = _HEX[octets].reshape(count, 2 * size)
     offsets = np.arange(count + 1, dtype=np.int64) * (2 + 2 * size)
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(text)]
-    return pa.LargeStringArray.from_buffers(pa.large_string(), count, buffers)
+    return pa.LargeStringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(text))
 
 
 def _labels(values: Integers, labels: Sequence[str]) -> pa.Array:
