@@ -3,21 +3,19 @@
 Errors are those of ``wallet.errors``; ``TooFewNodes`` and ``NodesDisagree`` may come from every call that asks nodes.
 """
 
-import secrets
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 from crypto.passphrase import DEFAULT_COST, PassphraseCost
-from crypto.recovery import BackupKeys, RecoveryPhrase
+from crypto.recovery import RecoveryPhrase
 from vocabulary import Category, Purpose
-from wallet import closing, granting, overview, policy, reading, recovery, registration, revoking
+from wallet import closing, granting, overview, policy, reading, registration, revoking
 from wallet.backup import store_backup
-from wallet.bootstrap import clients_of, meet
-from wallet.content import BackupAccess, KnownNode, Relationship, VaultContent
+from wallet.beginning import create_session, recover_session, replace_phrase
+from wallet.content import KnownNode, Relationship
 from wallet.directory import Directory
-from wallet.errors import VaultError
 from wallet.granting import GrantOutcome
 from wallet.history import HistoryEntry, joined_history
 from wallet.overview import ConsentSummary, OwnRecord, RecordsOverview
@@ -30,7 +28,6 @@ from wallet.previews import (
     RestrictionPreview,
     RevocationPreview,
 )
-from wallet.pseudonyms import SEED_BYTES
 from wallet.reading import OpenedRecord
 from wallet.receipts import RevocationReceipt, build_receipt
 from wallet.recovery import Recovery
@@ -73,28 +70,9 @@ class Wallet:
         """
         http = new_http_client(tls)
         try:
-            network = meet(node_urls, http)
-            phrase = RecoveryPhrase.generate()
-            content = VaultContent(
-                seed=secrets.token_bytes(SEED_BYTES),
-                chain_id=network.pin.chain_id,
-                contract=network.pin.contract,
-                genesis_hash=network.pin.genesis_hash,
-                deployment_block=network.pin.deployment_block,
-                nodes=network.nodes,
-                backup=_backup_access(phrase.backup_keys(), 0),
-            )
-            store = VaultStore.create(path, passphrase, content, cost)
+            session, phrase = create_session(path, passphrase, node_urls, http, cost, progress)
         except BaseException:
             http.close()
-            raise
-        session = Session(store, http, progress)
-        try:
-            session.directory()
-            store_backup(session)
-        except BaseException:
-            store.discard()
-            session.close()
             raise
         return cls(session), phrase
 
@@ -127,25 +105,11 @@ class Wallet:
 
         When this raises, nothing is left at ``path``. Unfinished operations came back too: resume them.
         """
-        if path.exists():
-            raise VaultError(f"expected no file at {path}; there is one: a wallet is never overwritten")
-        http, keys = new_http_client(tls), phrase.backup_keys()
+        http = new_http_client(tls)
         try:
-            network = meet(node_urls, http)
-            clients = clients_of(network, http)
-            found = recovery.fetch_newest_backup(keys, clients, network.pin)
-            content = recovery.restored_content(found, keys, clients)
-            store = VaultStore.create(path, passphrase, content, cost)
+            session, report = recover_session(path, passphrase, phrase, node_urls, http, cost, progress)
         except BaseException:
             http.close()
-            raise
-        session = Session(store, http, progress)
-        try:
-            report = recovery.compare_with_ledger(session, found)
-            store_backup(session)
-        except BaseException:
-            store.discard()
-            session.close()
             raise
         return cls(session), report
 
@@ -166,17 +130,8 @@ class Wallet:
         return store_backup(self._session)
 
     def replace_phrase(self) -> RecoveryPhrase:
-        """A new recovery phrase, with a backup of its own: for one that was lost or seen. The old one finds only
-        old backups from here on."""
-        phrase = RecoveryPhrase.generate()
-        content = self._session.content
-        self._session.save(content.replaced(backup=_backup_access(phrase.backup_keys(), 0)))
-        try:
-            store_backup(self._session)
-        except BaseException:
-            self._session.save(content)
-            raise
-        return phrase
+        """A new recovery phrase: for one that was lost or seen. The old one finds only old backups from here on."""
+        return replace_phrase(self._session)
 
     def renew_keys(self, patient: bytes) -> Relationship:
         """Fresh keys for a pseudonym, above whatever epoch the ledger has: after a recovery that misses epochs."""
@@ -332,12 +287,3 @@ class Wallet:
 
     def __repr__(self) -> str:
         return f"Wallet({len(self.relationships)} relationships)"
-
-
-def _backup_access(keys: BackupKeys, version: int) -> BackupAccess:
-    return BackupAccess(
-        locator=keys.locator,
-        encryption_key=keys.encryption_key,
-        signing_seed=keys.signing_seed,
-        version=version,
-    )

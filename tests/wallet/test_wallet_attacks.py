@@ -24,6 +24,7 @@ from wallet import (
     RecoveryError,
     RecoveryPhrase,
     TooFewNodes,
+    UnfinishedOperation,
     Wallet,
     WalletBehind,
     relaying,
@@ -254,27 +255,78 @@ def test_own_copy_and_blocks_altered_by_a_node_are_taken_from_another(world: Wor
         world.wallet.read(record_id)
 
 
-def test_record_swapped_for_another_by_all_nodes_is_refused(world: World) -> None:
+def test_record_swapped_for_another_of_the_patient_by_all_nodes_is_refused(world: World) -> None:
     hospital = world.network.members[0]
     (first,) = world.person.publish(hospital, observation(1.0))
     (second,) = world.person.publish(hospital, observation(2.0))
+    copies: list[bytes] = []
+
+    def remember(body: bytes, honest: Any) -> tuple[int, bytes]:
+        status, content = honest()
+        copies.append(content)
+        return status, content
 
     def swap(view: Any) -> None:
         by_id = {record["record_id"]: dict(record) for record in view["records"]}
-        one, other = "0x" + first.hex(), "0x" + second.hex()
         for record in view["records"]:
-            if record["record_id"] == one:
+            if record["record_id"] == "0x" + first.hex():
                 for name in ("cid", "header_digest", "payload_commitment"):
-                    record[name] = by_id[other][name]
+                    record[name] = by_id["0x" + second.hex()][name]
 
     for proxy in world.proxies:
+        proxy.rules[f"0x{second.hex()}/own-copy"] = remember
+    assert world.wallet.read(second).content
+    for proxy in world.proxies:
         proxy.alter("/records$", swap)
-        proxy.alter(
-            "/own-copy",
-            lambda copy: None,
-        )
-    with pytest.raises(RecordInvalid):
+        proxy.rules[f"0x{first.hex()}/own-copy"] = lambda body, honest: (200, copies[0])
+    with pytest.raises(RecordInvalid, match="expected"):
         world.wallet.read(first)
+
+
+def test_register_without_two_backups_asks_the_provider_for_nothing(world: World) -> None:
+    other = world.network.members[1]
+    for proxy in world.proxies[1:]:
+        proxy.refuse("PUT /backups/")
+    with pytest.raises(TooFewNodes, match="backup"):
+        world.wallet.request_registration(other.name)
+    assert not any(request == "POST /registrations" for proxy in world.proxies for request, _ in proxy.seen)
+    prepared = world.wallet.relationships[1].patient
+    for proxy in world.proxies:
+        proxy.honest()
+    assert world.person.register(other).patient == prepared
+
+
+def test_revoke_without_two_backups_puts_nothing_on_the_ledger_until_resumed(world: World) -> None:
+    consent_id = world.person.grant(world.network.members[2], LAB)
+    relayed = world.relays()
+    for proxy in world.proxies[1:]:
+        proxy.refuse("PUT /backups/")
+    with pytest.raises(TooFewNodes, match="backup"):
+        world.wallet.revoke(consent_id)
+    assert world.relays() == relayed
+    with pytest.raises(UnfinishedOperation):
+        world.wallet.grant(world.wallet.preview_grant(world.wish()))
+    for proxy in world.proxies:
+        proxy.honest()
+    assert world.wallet.resume().left == ()
+    assert [item.state for item in world.wallet.consents()] == [ConsentState.REVOKED]
+
+
+def test_replaced_phrase_recovers_and_the_old_one_finds_only_what_was_before(
+    world: World, tmp_path: Path
+) -> None:
+    old = world.person.phrase
+    new = world.wallet.replace_phrase()
+    consent_id = world.person.grant(world.network.members[2], LAB, label="after the change")
+    world.wallet.close()
+    urls = [proxy.url for proxy in world.proxies[:2]]
+    recovered, _ = Wallet.recover(tmp_path / "new", "p", new, urls, cost=CHEAP)
+    with recovered:
+        assert recovered.consents()[0].label == "after the change"
+    recovered, report = Wallet.recover(tmp_path / "old", "p", old, urls, cost=CHEAP)
+    with recovered:
+        assert report.consents_rebuilt == 1
+        assert (recovered.consents()[0].consent_id, recovered.consents()[0].label) == (consent_id, "")
 
 
 def test_recover_brings_everything_back(world: World, tmp_path: Path) -> None:
