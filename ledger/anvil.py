@@ -105,6 +105,8 @@ class Anvil:
         for attempt in range(1 if pinned else PORT_ATTEMPTS):
             if not pinned:
                 self._port = _free_port()
+            elif _is_taken(self._port):
+                raise EngineFailed(f"Anvil did not start: another process listens on port {self._port}")
             try:
                 self._launch()
                 return
@@ -240,6 +242,17 @@ class Anvil:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        # Connections of an Anvil that just stopped may linger; only a listener is in the way.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+        return False
 
 
 def _free_port() -> int:

@@ -103,6 +103,19 @@ def test_restart_with_a_damaged_snapshot_reads_the_chain_again(
     assert store.events == ledger_world.events()
 
 
+def test_restart_with_a_snapshot_ahead_of_the_checkpoint_skips_no_event(ledger_world: LedgerWorld) -> None:
+    store = MemoryFollowStore()
+    follower(ledger_world, store).advance()
+    early, before = store.checkpoint, list(store.events)
+    ledger_world.enrol(Role.CONSUMER)
+    follower(ledger_world, store, snapshot_events=1).advance()
+    store.checkpoint, store.events = early, before
+    restarted = follower(ledger_world, store)
+    assert restarted.advance() == 2
+    assert store.events == ledger_world.events()
+    assert restarted.state == ledger_world.state()
+
+
 class FailingStore(MemoryFollowStore):
     failures = 0
 
