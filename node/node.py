@@ -30,6 +30,7 @@ from node.metrics import Metrics
 from node.nonces import NonceMemory
 from node.openings import Openings
 from node.outbox import DatabaseOutbox
+from node.patient_register import PatientRegister
 from node.record_services import RecordServices
 from node.registration import Registrations
 from node.relay import Relay
@@ -94,7 +95,10 @@ class Node:
             identity,
             lambda member, patient, epoch: self.records.peers.node(member).keyring(patient, epoch),
         )
-        self.registrations = Registrations(database, ledger, identity, self.sender, self.keyrings)
+        self.patients = PatientRegister(database, ledger, identity)
+        self.registrations = Registrations(
+            database, ledger, identity, self.sender, self.keyrings, self.patients
+        )
         self.relay = Relay(ledger, self.sender)
         self.grants = Grants(database, ledger, identity)
         self.backups = Backups(database, self.config.backup_quota_bytes)
@@ -109,7 +113,7 @@ class Node:
             self.database,
             EmbeddedBlockStore(self.config.path(self.config.blocks)),
             self.sender,
-            patients=self.registrations,
+            patients=self.patients,
             keyrings=self.keyrings,
             grants=self.grants,
             openings=self.openings,
@@ -154,7 +158,7 @@ class Node:
             patients.keyring_router(auth, self.keyrings),
             patients.message_router(auth, self.registrations, self.relay, self.grants),
             patients.backup_router(auth, self.backups),
-            staff.router(auth, self.registrations, self.grants, self.history, self.status),
+            staff.router(auth, self.registrations, self.patients, self.grants, self.history, self.status),
             staff.metrics_router(auth, self.metrics),
             audit.router(auth, self.openings),
             *self.records.routers(auth, self.metrics),

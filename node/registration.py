@@ -4,8 +4,6 @@ What was decided where the protocol is silent:
 
 - A pseudonym that asks again while it waits gets a new code; the old one is void. One that is on the ledger is
   refused: a pseudonym is registered once.
-- An identifier (medical record number) names one live pseudonym. It can be bound to another one only when the former
-  is frozen or has ended the relationship; the former keeps its own binding, for its records stay readable.
 - Identifiers are stored before the transaction goes out, and count only once the ledger has the pseudonym: a node
   that dies in between neither loses who the person is nor knows a patient whom the ledger does not.
 """
@@ -15,15 +13,14 @@ import json
 import secrets
 import threading
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, Row, and_, delete, func, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, not_, or_, select, update
 
 from crypto.keyring import FIRST_EPOCH, Keyring
 from ledger.calls import register_patient
-from ledger.entities import PatientStatus
 from ledger.errors import ContractRefused
 from ledger.messages import Registration, from_json, recover, to_json
 from ledger.sender import Sender
@@ -32,22 +29,22 @@ from node.errors import Conflict, InvalidRequest, NotAllowed, NotFound, TooMany
 from node.identity import Identity
 from node.keyrings import Keyrings
 from node.ledger_view import LedgerView, Snapshot
-from node.tables import patient_identifiers, pending_registrations
-from records import PatientIdentifier
+from node.patient_register import PatientRegister
+from node.tables import pending_registrations
 from vocabulary import Role
 from wire.limits import KEYRING_BYTES
 from wire.patients import PendingRegistration, RegistrationRequest
 from wire.staff import PatientIdentifierValue, RegisteredPatient, RegistrationApproval
 
 PENDING_SECONDS = 3600
-PENDING_LIMIT = 10_000
+PENDING_LIMIT = 2_000
 WRONG_CODES = 10
 WRONG_CODES_SECONDS = 600
 FINAL_SECONDS = 60.0
 
 
 class Registrations:
-    """Pending registrations, and which of this member's patients has which identifiers."""
+    """Registrations that wait for staff, and then for the ledger."""
 
     def __init__(
         self,
@@ -56,6 +53,7 @@ class Registrations:
         identity: Identity,
         sender: Sender,
         keyrings: Keyrings,
+        register: PatientRegister,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
@@ -63,6 +61,7 @@ class Registrations:
         self._identity = identity
         self._sender = sender
         self._keyrings = keyrings
+        self._register = register
         self._clock = clock
         self._changing = threading.Lock()
         self._approving: set[bytes] = set()
@@ -88,6 +87,7 @@ class Registrations:
             "signature": request.registration.signature,
             "keyring": request.keyring,
             "expires": expires,
+            "deadline": message.deadline,
             "approved": False,
         }
         with self._changing, self._database.begin() as connection:
@@ -102,9 +102,7 @@ class Registrations:
             waiting = connection.execute(select(func.count()).select_from(pending_registrations)).scalar_one()
             if waiting >= PENDING_LIMIT:
                 raise TooMany(f"{waiting} registrations wait already: try again in an hour")
-            connection.execute(
-                delete(pending_registrations).where(pending_registrations.c.patient == patient)
-            )
+            self._forget(connection, patient)
             while _row_of_code(connection, row["code_digest"]) is not None:
                 code = f"{secrets.randbelow(10**8):08}"
                 row["code_digest"] = _code_digest(code)
@@ -130,68 +128,8 @@ class Registrations:
                 self._keyrings.keep(row.patient, row.keyring)
                 self._send(from_json(Registration, json.loads(row.message)), row.signature)
             with self._database.begin() as connection:
-                connection.execute(
-                    delete(pending_registrations).where(pending_registrations.c.patient == row.patient)
-                )
-        return self.patient_of(row.patient)
-
-    def patient_of(self, patient: bytes) -> RegisteredPatient:
-        """A patient of this member with its identifiers; raises NotFound."""
-        values = sorted(self.identifiers_of(patient), key=lambda one: (one.system, one.value))
-        return RegisteredPatient(
-            patient=patient,
-            identifiers=tuple(PatientIdentifierValue(system=one.system, value=one.value) for one in values),
-        )
-
-    def patients(self) -> tuple[RegisteredPatient, ...]:
-        """Every patient of this member, in the order in which the ledger took them."""
-        snapshot, by_patient = self._ledger.snapshot(), defaultdict[bytes, list[PatientIdentifierValue]](list)
-        with self._database.read() as connection:
-            rows = connection.execute(
-                select(patient_identifiers).order_by(
-                    patient_identifiers.c.system, patient_identifiers.c.value
-                )
-            )
-            for row in rows:
-                by_patient[row.patient].append(PatientIdentifierValue(system=row.system, value=row.value))
-        return tuple(
-            RegisteredPatient(patient=patient, identifiers=tuple(by_patient[patient]))
-            for patient in snapshot.state.patients
-            if patient in by_patient
-        )
-
-    def patient_by_identifier(self, system: str, value: str) -> bytes:
-        """The pseudonym (20 bytes) of a medical record number: the live one, else the one registered last.
-
-        Raises:
-            NotFound: no patient of this member has it.
-        """
-        statement = select(patient_identifiers.c.patient).where(
-            patient_identifiers.c.system == system, patient_identifiers.c.value == value
-        )
-        with self._database.read() as connection:
-            bound = connection.execute(statement).scalars().all()
-        snapshot = self._ledger.snapshot()
-        known = [patient for address in bound if (patient := snapshot.patient(address)) is not None]
-        if not known:
-            raise NotFound("no patient of this member has that identifier: register the patient first")
-        known.sort(key=lambda patient: (patient.status is PatientStatus.ACTIVE, patient.registered_block))
-        return known[-1].address
-
-    def identifiers_of(self, patient: bytes) -> frozenset[PatientIdentifier]:
-        """The identifiers that staff confirmed of a patient of this member.
-
-        Raises:
-            NotFound: this pseudonym is no patient of this member.
-        """
-        statement = select(patient_identifiers).where(patient_identifiers.c.patient == patient)
-        with self._database.read() as connection:
-            found = frozenset(
-                PatientIdentifier(row.system, row.value) for row in connection.execute(statement)
-            )
-        if not found or self._ledger.snapshot().patient(patient) is None:
-            raise NotFound("this pseudonym is no patient of this member")
-        return found
+                self._forget(connection, row.patient)
+        return self._register.patient_of(row.patient)
 
     def prune(self) -> None:
         """Drops registrations that expired, and bindings of pseudonyms that never reached the ledger."""
@@ -260,72 +198,46 @@ class Registrations:
         return row
 
     def _bind(self, patient: bytes, identifiers: tuple[PatientIdentifierValue, ...]) -> None:
-        snapshot = self._ledger.snapshot()
         with self._changing, self._database.begin() as connection:
-            for one in identifiers:
-                same = and_(
-                    patient_identifiers.c.system == one.system, patient_identifiers.c.value == one.value
-                )
-                bound = connection.execute(select(patient_identifiers.c.patient).where(same)).scalars()
-                for other in bound:
-                    if other != patient and self._is_live(connection, snapshot, other):
-                        raise Conflict(
-                            "an identifier belongs to another patient of this member already: look whether the "
-                            "person is registered, or the number mistyped",
-                            code="identifier-taken",
-                        )
-            connection.execute(delete(patient_identifiers).where(patient_identifiers.c.patient == patient))
-            rows = [{"system": one.system, "value": one.value, "patient": patient} for one in identifiers]
-            connection.execute(patient_identifiers.insert(), rows)
-            connection.execute(
-                update(pending_registrations)
-                .where(pending_registrations.c.patient == patient)
-                .values(approved=True)
-            )
-
-    @staticmethod
-    def _is_live(connection: Connection, snapshot: Snapshot, patient: bytes) -> bool:
-        known = snapshot.patient(patient)
-        if known is not None:
-            return known.status is PatientStatus.ACTIVE
-        waiting = select(pending_registrations.c.patient).where(
-            pending_registrations.c.patient == patient, pending_registrations.c.approved
-        )
-        return connection.execute(waiting).one_or_none() is not None
+            self._register.bind(connection, patient, identifiers)
+            self._mark_approved(connection, patient, True)
 
     def _send(self, message: Registration, signature: bytes) -> None:
         try:
             receipt = self._sender.send(self._ledger.scope.contract, register_patient(message, signature))
+            number = receipt.block_number
         except ContractRefused as error:
-            if error.error_name == "PatientAlreadyRegistered":
-                # An earlier attempt landed, and this node had not seen it yet when it asked.
-                return
-            self._unbind(message.patient)
-            raise
-        self._ledger.wait_for_block(receipt.block_number, FINAL_SECONDS)
+            if error.error_name != "PatientAlreadyRegistered":
+                with self._changing, self._database.begin() as connection:
+                    self._register.unbind(connection, message.patient)
+                    self._mark_approved(connection, message.patient, False)
+                raise
+            # An earlier attempt landed, and this node had not seen it yet when it asked.
+            number = self._sender.chain.final_block().number
+        self._ledger.wait_for_block(number, FINAL_SECONDS)
 
-    def _unbind(self, patient: bytes) -> None:
-        with self._database.begin() as connection:
-            connection.execute(delete(patient_identifiers).where(patient_identifiers.c.patient == patient))
-            connection.execute(
-                update(pending_registrations)
-                .where(pending_registrations.c.patient == patient)
-                .values(approved=False)
-            )
+    @staticmethod
+    def _mark_approved(connection: Connection, patient: bytes, approved: bool) -> None:
+        of_patient = pending_registrations.c.patient == patient
+        connection.execute(update(pending_registrations).where(of_patient).values(approved=approved))
 
     def _drop_expired(self, connection: Connection) -> None:
         """An approved one is kept until chain time has passed its deadline: until then it may still land."""
-        snapshot = self._ledger.snapshot()
-        now = min(int(self._clock()), snapshot.final.time)
-        expired = select(pending_registrations.c.patient).where(pending_registrations.c.expires < now)
+        snapshot, pending = self._ledger.snapshot(), pending_registrations.c
+        expired = select(pending.patient).where(
+            or_(
+                and_(not_(pending.approved), pending.expires < int(self._clock())),
+                and_(pending.approved, pending.deadline < snapshot.final.time),
+            )
+        )
         for patient in connection.execute(expired).scalars().all():
             if snapshot.patient(patient) is None:
-                connection.execute(
-                    delete(patient_identifiers).where(patient_identifiers.c.patient == patient)
-                )
-            connection.execute(
-                delete(pending_registrations).where(pending_registrations.c.patient == patient)
-            )
+                self._register.unbind(connection, patient)
+            self._forget(connection, patient)
+
+    @staticmethod
+    def _forget(connection: Connection, patient: bytes) -> None:
+        connection.execute(delete(pending_registrations).where(pending_registrations.c.patient == patient))
 
 
 def _code_digest(code: str) -> bytes:

@@ -137,6 +137,7 @@ pending_registrations = Table(
     Column("signature", LargeBinary(65), nullable=False),
     Column("keyring", LargeBinary, nullable=False),
     seconds("expires"),
+    seconds("deadline"),
     Column("approved", Boolean, nullable=False),
 )
 """Registrations that wait for staff, or (approved) for the ledger; ``message`` is the Registration's JSON form."""

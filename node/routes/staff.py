@@ -7,6 +7,7 @@ from node.grants import Grants
 from node.history import History
 from node.metrics import Metrics
 from node.openapi import json_body
+from node.patient_register import PatientRegister
 from node.registration import Registrations
 from node.request_auth import Authentication, StaffRequest
 from node.status import Status
@@ -18,7 +19,12 @@ _METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 
 
 def router(
-    auth: Authentication, registrations: Registrations, grants: Grants, history: History, status: Status
+    auth: Authentication,
+    registrations: Registrations,
+    register: PatientRegister,
+    grants: Grants,
+    history: History,
+    status: Status,
 ) -> APIRouter:
     """Registering and finding patients, their consents for this member, their history, and the node's state."""
     routes = APIRouter(prefix="/staff", tags=["staff"])
@@ -39,9 +45,9 @@ def router(
         if (system is None) != (value is None):
             raise InvalidRequest("expected both system and value of an identifier, or neither")
         if system is None or value is None:
-            return list(registrations.patients())
+            return list(register.patients())
         try:
-            return [registrations.patient_of(registrations.patient_by_identifier(system, value))]
+            return [register.patient_of(register.patient_by_identifier(system, value))]
         except NotFound:
             return []
 

@@ -1,15 +1,18 @@
 """Registration: the code, who may use it, and which identifiers a pseudonym gets."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
-from node_fixtures import Member, Network, TestPatient
+from node_fixtures import HOSPITAL, Member, Network, TestPatient
 
 from crypto.signer import AccountKey
 from ledger.messages import Freeze, Registration, RelationshipEnd, from_json
+from node.errors import NotFound
+from node.registration import Registrations
 from wire.patients import PendingRegistration, RegistrationRequest
 from wire.staff import PatientIdentifierValue
 
@@ -94,8 +97,8 @@ def test_identifier_of_a_closed_pseudonym_goes_to_the_new_one(network: Network, 
     )
     network.relay(node, first, message)
     second = network.register(node, (("urn:" + closing, "1"),))
-    assert node.node.registrations.patient_by_identifier("urn:" + closing, "1") == second.address
-    assert len(node.node.registrations.identifiers_of(first.address)) == 1
+    assert node.node.patients.patient_by_identifier("urn:" + closing, "1") == second.address
+    assert len(node.node.patients.identifiers_of(first.address)) == 1
 
 
 def test_wrong_codes_are_counted_and_stopped(network: Network) -> None:
@@ -167,10 +170,54 @@ def test_registration_that_landed_while_the_node_died_is_finished_by_the_same_co
     assert (answer.status_code, answer.json()["identifiers"]) == (200, [{"system": "urn:h", "value": "1"}])
 
 
-def test_identifiers_of_a_registration_that_never_landed_do_not_count(network: Network) -> None:
-    node, patient = network.members[0], network.new_patient()
-    service = node.node.registrations
+def test_binding_of_a_registration_that_never_landed_does_not_count_and_ends_with_its_deadline(
+    new_network: Callable[..., Network],
+) -> None:
+    network = new_network({"Seoul Hospital": HOSPITAL})
+    (node,) = network.members
+    patient, service = network.new_patient(), node.node.registrations
     row = service._pending("clerk", code_of(network, node, patient))
     service._bind(row.patient, (PatientIdentifierValue(system="urn:i", value="1"),))
     assert node.call("GET", "/staff/patients?system=urn:i&value=1", staff=True).json() == []
-    assert "0x" + patient.address.hex() not in node.call("GET", "/staff/patients", staff=True).text
+    assert node.call("GET", "/staff/patients", staff=True).json() == []
+    second = code_of(network, node, network.new_patient())
+    assert problem(approve(node, second, ("urn:i", "1"))) == (409, "identifier-taken")
+    service.prune()
+    assert problem(approve(node, second, ("urn:i", "1"))) == (409, "identifier-taken")
+    # Chain time passes the deadline: from then on the first one can never land.
+    network.anvil.set_next_block_time(network.now() + 3100)
+    network.anvil.mine()
+    network.wait_for_all()
+    service.prune()
+    third = network.register(node, (("urn:i", "1"),))
+    assert node.node.patients.patient_by_identifier("urn:i", "1") == third.address
+
+
+def test_waiting_registration_expires_by_the_nodes_clock(network: Network) -> None:
+    node, patient = network.members[0].node, network.new_patient()
+    later = Registrations(
+        node.database,
+        node.ledger,
+        node.identity,
+        node.sender,
+        node.keyrings,
+        node.patients,
+        clock=lambda: network.now() + 3601.0,
+    )
+    code = code_of(network, network.members[0], patient)
+    with pytest.raises(NotFound):
+        later._pending("clerk", code)
+    later.prune()
+    assert approve(network.members[0], code, ("urn:j", "1")).status_code == 404
+
+
+def test_pseudonym_that_went_to_another_provider_is_no_patient_here(network: Network) -> None:
+    """The same pseudonym signs for two providers: the second one's binding never counts."""
+    first, second = network.members[0], network.members[1]
+    patient = network.new_patient()
+    service = second.node.registrations
+    row = service._pending("clerk", code_of(network, second, patient))
+    service._bind(row.patient, (PatientIdentifierValue(system="urn:k", value="1"),))
+    network.register(first, (("urn:k", "9"),), patient)
+    assert second.call("GET", "/staff/patients?system=urn:k&value=1", staff=True).json() == []
+    assert "0x" + patient.address.hex() not in second.call("GET", "/staff/patients", staff=True).text
