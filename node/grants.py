@@ -5,7 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, and_, delete, select
 
 from crypto.grant import GrantBundle, OpenedGrant, open_grant_bundle
 from ledger.decide import AccessQuery, decide
@@ -48,7 +48,7 @@ class Grants:
 
         Raises:
             InvalidRequest: too large.
-            NotAllowed: the bundle is another patient's.
+            NotAllowed: the bundle, or the consent that it names, is another patient's or another member's.
             Conflict: it is sealed to a key that is not this member's.
             crypto.CryptoError: it is for another ledger or member, or does not open.
             TooMany: too many bundles wait for their consents.
@@ -60,6 +60,7 @@ class Grants:
         bundle = GrantBundle.from_bytes(delivery.bundle)
         if bundle.scope.patient != patient:
             raise NotAllowed("expected a bundle of the patient who asks", code="other-patient")
+        self._require_own_consent(bundle)
         self._open(bundle)
         row = {
             "consent_id": bundle.scope.consent_id,
@@ -78,7 +79,7 @@ class Grants:
                 )
             )
             connection.execute(grants.insert().values(**row))
-            self._drop_oldest(connection, bundle.scope.consent_id)
+            self._drop_oldest(connection, patient, bundle.scope.consent_id)
         return GrantAcknowledgement(consent_id=bundle.scope.consent_id, member=self._identity.address)
 
     def for_patient(self, patient: bytes) -> tuple[OpenedGrant, ...]:
@@ -148,6 +149,18 @@ class Grants:
             bundle, key, chain_id=scope.chain_id, contract=scope.contract, grantee=self._identity.address
         )
 
+    def _require_own_consent(self, bundle: GrantBundle) -> None:
+        """Refuses a bundle under a consent that the ledger knows as somebody else's; one to come cannot be told."""
+        consent = self._ledger.snapshot().state.consents.get(bundle.scope.consent_id)
+        if consent is None:
+            return
+        if (consent.patient, consent.grantee) != (bundle.scope.patient, self._identity.address):
+            raise NotAllowed(
+                "expected a bundle of a consent by the patient who asks, for this member; the ledger has that "
+                "consent as another's",
+                code="other-consent",
+            )
+
     def _require_room(self, connection: Connection, patient: bytes, consent_id: bytes) -> None:
         known = self._ledger.snapshot().state.consents
         statement = select(grants.c.consent_id).where(grants.c.patient == patient).distinct()
@@ -160,8 +173,9 @@ class Grants:
             raise TooMany(f"{len(early)} bundles of this patient wait for their consents on the ledger")
 
     @staticmethod
-    def _drop_oldest(connection: Connection, consent_id: bytes) -> None:
-        of_consent = grants.c.consent_id == consent_id
+    def _drop_oldest(connection: Connection, patient: bytes, consent_id: bytes) -> None:
+        # The patient too: anyone may name any id before its consent is on the ledger, and must push out only their own.
+        of_consent = and_(grants.c.patient == patient, grants.c.consent_id == consent_id)
         numbers = (
             connection.execute(
                 select(grants.c.number)
