@@ -60,16 +60,27 @@ class BlockService:
             TooMany: the member has too many bytes here that no deposit needs.
             StoreIsFull: no room is left on the disk.
         """
-        cid = parse_cid(name)
-        found = Cid.of(block, cid.codec)
-        if found != cid:
-            raise InvalidRequest(
-                f"expected the bytes of block {cid}; came {len(block)} bytes of {found}: send the right bytes",
-                code="block-mismatch",
-            )
-        self.require_room(len(block))
-        self._take_share(uploader, len(block))
-        return self.put(uploader, block, cid.codec)
+        self.accept_many(uploader, [(name, block)])
+        return parse_cid(name)
+
+    def accept_many(self, uploader: bytes, named: Sequence[tuple[str, bytes]]) -> None:
+        """As ``accept``, for several at once: nothing is stored unless all are as they are named."""
+        if not named:
+            return
+        blocks = []
+        for name, block in named:
+            cid = parse_cid(name)
+            found = Cid.of(block, cid.codec)
+            if found != cid:
+                raise InvalidRequest(
+                    f"expected the bytes of block {cid}; came {len(block)} bytes of {found}: send the right bytes",
+                    code="block-mismatch",
+                )
+            blocks.append((cid, block))
+        size_bytes = sum(len(block) for _, block in blocks)
+        self.require_room(size_bytes)
+        self._take_share(uploader, size_bytes)
+        self.put_many(uploader, blocks)
 
     def put(self, uploader: bytes, block: bytes, codec: Codec = Codec.RAW) -> Cid:
         """Stores one block of this node's own or of a peer; durable when it returns."""

@@ -1,14 +1,14 @@
 """Taking deposits: a custodian acknowledges only what it could release later, and signs for it.
 
-What is checked, in this order, before anything is written (``CustodyService.deposit`` repeats the numbers):
+What is checked, in this order, before anything but blocks is written (the code repeats the numbers):
 
 1. The header parses, is of this ledger, and the caller is its author, a provider, and the patient's own.
 2. The deposit is signed by the author, for this custodian, under this deadline.
 3. The header obeys the network's rules, and this node's share is the one that is deposited.
 4. Both public wraps are those that the header names.
 5. The own wrap opens to the share that the header commits to.
-6. All ciphertext blocks are here and are those that the header names.
-7. There is time left, or the record is on the ledger already under this very header.
+6. There is time left, or the record is on the ledger already under this very header.
+7. All ciphertext blocks are here, some perhaps with this very request, and are those that the header names.
 """
 
 import hashlib
@@ -28,7 +28,9 @@ from vocabulary import Role
 from wire.custody import (
     DEPOSIT_LABEL,
     DEPOSIT_RECEIPT_LABEL,
+    DepositBatch,
     DepositReceipt,
+    DepositReceipts,
     DepositRequest,
     deposit_receipt_statement,
     deposit_statement,
@@ -62,18 +64,30 @@ class CustodyService:
         self._store = store
         self._clock = clock
 
-    def deposit(self, caller: bytes, request: DepositRequest) -> DepositReceipt:
-        """Keeps a deposit; it is durable when the receipt is signed. The same deposit again gets the same receipt.
+    def deposit(self, caller: bytes, batch: DepositBatch) -> DepositReceipts:
+        """Keeps all deposits of a batch, durable when the receipts are signed, or none of them.
+
+        The same deposit again gets the same receipt.
 
         Raises:
-            DepositRefused, InvalidRequest, NotAllowed: what is wrong with it; nothing was written.
+            DepositRefused, InvalidRequest, NotAllowed: what is wrong with one of them; none was kept.
             StoreIsFull: no room is left on the disk.
             Conflict: blocks are missing (``blocks-missing``), the key is taken by another deposit, or the record is
                 on the ledger under another header.
         """
-        self._blocks.require_room(len(request.header) + len(request.custody_wrap) * 3)
         snapshot = self._ledger.snapshot()
         state, now = snapshot.state, snapshot.final.time
+        self._blocks.require_room(sum(len(one.header) + 3 * len(one.custody_wrap) for one in batch.deposits))
+        checked = [self._check(caller, request, state, now) for request in batch.deposits]
+        self._blocks.accept_many(caller, [(one.cid, one.block) for one in batch.blocks])
+        needed = {header.digest: self._check_ciphertext(header) for header, _ in checked}  # 7
+        with self._blocks.referring_many(needed) as connection:
+            held = [self._store.add(connection, deposit) for _, deposit in checked]
+        return DepositReceipts(receipts=tuple(self._receipt(deposit) for deposit in held))
+
+    def _check(
+        self, caller: bytes, request: DepositRequest, state: LedgerState, now: int
+    ) -> tuple[Header, Deposit]:
         header = self._read_header(request.header)  # 1
         self._check_author(caller, header, state)
         self._check_signature(caller, request)  # 2
@@ -85,13 +99,12 @@ class CustodyService:
             self._open(header, request.custody_wrap)  # 5
         except CryptoError as error:
             raise DepositRefused(str(error)) from error
-        cids = self._check_ciphertext(header)  # 6
-        if not on_ledger and not now < request.deadline <= now + LONGEST_DEADLINE_SECONDS:  # 7
+        if not on_ledger and not now < request.deadline <= now + LONGEST_DEADLINE_SECONDS:  # 6
             raise DepositRefused(
                 f"expected a deadline after {now} and at most {LONGEST_DEADLINE_SECONDS} seconds later; came "
                 f"{request.deadline}: deposit again with a new one"
             )
-        deposit = Deposit(
+        return header, Deposit(
             record_id=header.identity.record_id,
             header_digest=header.digest,
             patient=header.identity.patient,
@@ -106,9 +119,6 @@ class CustodyService:
             received_at=int(self._clock()),
             on_ledger=on_ledger,
         )
-        with self._blocks.referring(header.digest, cids) as connection:
-            held = self._store.add(connection, deposit)
-        return self._receipt(held)
 
     def share(self, deposit: Deposit) -> tuple[Header, bytes]:
         """A deposit's header and this node's share (32 bytes), opened and checked against it.

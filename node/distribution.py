@@ -6,9 +6,9 @@ them did; the rest goes on behind it, and what failed is repaired later from the
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from crypto.statement import sign_statement
 from node.blocks import BlockService
@@ -17,10 +17,19 @@ from node.errors import NodeError
 from node.peers import Custodian, PeerFailed, Peers, check_receipt
 from node.publish_journal import JournalPublication, JournalRecord, PublishJournal, WaitingDeposit
 from storage import Cid, StorageError, unixfs
-from wire.custody import DEPOSIT_LABEL, DepositRequest, deposit_statement
+from wire.custody import (
+    DEPOSIT_LABEL,
+    DeliveredBlock,
+    DepositBatch,
+    DepositRequest,
+    deposit_statement,
+)
+from wire.limits import DEPOSITS_PER_REQUEST
 
 WAIT_SECONDS = 30.0
 """How long a publication waits for its custodians before it says so and goes on trying in the background."""
+BLOCK_BYTES_IN_BATCH = 2 * 1024 * 1024
+"""How many bytes of blocks go along with their deposits in one request; in base64 they fit ``DEPOSIT_BYTES``."""
 REST_SECONDS = 10.0
 """How long a custodian that did not answer is left alone, so that it cannot hold up work for the others."""
 
@@ -118,8 +127,8 @@ class Distributor:
     ) -> None:
         try:
             custodian = self._peers.custodian(address)
-            for record, share_index in wanted:
-                self._deposit(custodian, record, share_index, deadline)
+            for batch in self._batches(custodian, wanted):
+                self._deposit(custodian, batch, deadline)
         except PeerFailed:
             with self._lock:
                 self._resting_until[address] = self._monotonic() + REST_SECONDS
@@ -127,14 +136,54 @@ class Distributor:
         except StorageError as error:
             raise NodeError(f"this node's own block store failed while depositing: {error}") from error
 
-    def _deposit(self, custodian: Custodian, record: JournalRecord, share_index: int, deadline: int) -> None:
-        if custodian.address != self._keys.address:
-            store = self._blocks.store
-            for cid in unixfs.blocks_of(store, Cid.parse(record.ciphertext_cid)):
-                custodian.put_block(cid, store.get(cid))
+    def _batches(
+        self, custodian: Custodian, wanted: Sequence[tuple[JournalRecord, int]]
+    ) -> Iterator["_Batch"]:
+        """Deposits that fit one request, with their blocks; a ciphertext of several blocks goes ahead of it."""
+        batch = _Batch()
+        for record, share_index in wanted:
+            blocks = []
+            if custodian.address != self._keys.address:
+                store = self._blocks.store
+                cids = list(unixfs.blocks_of(store, Cid.parse(record.ciphertext_cid)))
+                if len(cids) == 1 and record.ciphertext_bytes <= BLOCK_BYTES_IN_BATCH:
+                    blocks = [DeliveredBlock(cid=str(cids[0]), block=store.get(cids[0]))]
+                else:
+                    for cid in cids:
+                        custodian.put_block(cid, store.get(cid))
+            size_bytes = sum(len(one.block) for one in blocks)
+            full = batch.size_bytes + size_bytes > BLOCK_BYTES_IN_BATCH
+            if batch.wanted and (full or len(batch.wanted) == DEPOSITS_PER_REQUEST):
+                yield batch
+                batch = _Batch()
+            batch.wanted.append((record, share_index))
+            batch.blocks += blocks
+            batch.size_bytes += size_bytes
+        if batch.wanted:
+            yield batch
+
+    def _deposit(self, custodian: Custodian, batch: "_Batch", deadline: int) -> None:
+        requests = [
+            self._request(custodian.address, record, share_index, deadline)
+            for record, share_index in batch.wanted
+        ]
+        answer = custodian.deposit(DepositBatch(deposits=tuple(requests), blocks=tuple(batch.blocks)))
+        if len(answer.receipts) != len(requests):
+            raise PeerFailed(
+                f"{custodian.name} answered {len(answer.receipts)} receipts for {len(requests)} deposits"
+            )
+        acknowledged = []
+        for (record, _), request, receipt in zip(batch.wanted, requests, answer.receipts, strict=True):
+            check_receipt(receipt, request, record.header_digest, custodian.address)
+            acknowledged.append((record.record_id, record.header_digest, receipt.signature))
+        self._journal.acknowledge(custodian.address, acknowledged, int(self._clock()))
+
+    def _request(
+        self, custodian: bytes, record: JournalRecord, share_index: int, deadline: int
+    ) -> DepositRequest:
         custody_wrap = record.custody_wraps[share_index - 1]
         statement = deposit_statement(
-            custodian.address,
+            custodian,
             record.header,
             share_index,
             record.owner_wrap,
@@ -142,7 +191,7 @@ class Distributor:
             custody_wrap,
             deadline,
         )
-        request = DepositRequest(
+        return DepositRequest(
             header=record.header,
             share_index=share_index,
             owner_wrap=record.owner_wrap,
@@ -151,12 +200,10 @@ class Distributor:
             deadline=deadline,
             signature=sign_statement(self._keys.account, DEPOSIT_LABEL, statement),
         )
-        receipt = custodian.deposit(request)
-        check_receipt(receipt, request, record.header_digest, custodian.address)
-        self._journal.acknowledge(
-            record.record_id,
-            record.header_digest,
-            custodian.address,
-            receipt.signature,
-            int(self._clock()),
-        )
+
+
+@dataclass
+class _Batch:
+    wanted: list[tuple[JournalRecord, int]] = field(default_factory=list)
+    blocks: list[DeliveredBlock] = field(default_factory=list)
+    size_bytes: int = 0

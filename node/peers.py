@@ -21,7 +21,9 @@ from node.release import ReleaseService
 from storage import BlockCorruptError, BlockNotFoundError, BlockSource, Cid, check_block
 from wire.custody import (
     DEPOSIT_RECEIPT_LABEL,
+    DepositBatch,
     DepositReceipt,
+    DepositReceipts,
     DepositRequest,
     ReleaseRequest,
     ReleaseResponse,
@@ -74,8 +76,8 @@ class Custodian(Protocol):
     def get(self, cid: Cid) -> bytes:
         """A block, checked (a ``storage.BlockSource``)."""
 
-    def deposit(self, request: DepositRequest) -> DepositReceipt:
-        """It holds all that it must of a record, durably, when this returns; the caller checks the receipt."""
+    def deposit(self, batch: DepositBatch) -> DepositReceipts:
+        """It holds all that it must of these records, durably, when this returns; the caller checks the receipts."""
 
     def release(self, request: ReleaseRequest) -> ReleaseResponse:
         """Shares against permits; every share is checked by the caller."""
@@ -104,9 +106,9 @@ class OwnCustodian:
         except NodeError as error:
             raise BlockNotFoundError(str(error)) from error
 
-    def deposit(self, request: DepositRequest) -> DepositReceipt:
+    def deposit(self, batch: DepositBatch) -> DepositReceipts:
         """As ``Custodian.deposit``."""
-        return self._custody.deposit(self.address, request)
+        return self._custody.deposit(self.address, batch)
 
     def release(self, request: ReleaseRequest) -> ReleaseResponse:
         """As ``Custodian.release``."""
@@ -152,9 +154,9 @@ class PeerNode:
         except BlockCorruptError as error:
             raise BlockCorruptError(f"{self._called}: {error}") from error
 
-    def deposit(self, request: DepositRequest) -> DepositReceipt:
+    def deposit(self, batch: DepositBatch) -> DepositReceipts:
         """As ``Custodian.deposit``."""
-        return self._message("/custody/deposits", request, DepositReceipt, JSON_BYTES)
+        return self._message("/custody/deposits", batch, DepositReceipts, JSON_BYTES)
 
     def release(self, request: ReleaseRequest) -> ReleaseResponse:
         """As ``Custodian.release``."""

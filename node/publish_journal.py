@@ -238,22 +238,24 @@ class PublishJournal:
             self._move(connection, publication_id, PublicationState.SEALED, detail, {})
 
     def acknowledge(
-        self, record_id: bytes, header_digest: bytes, custodian: bytes, signature: bytes, at: int
+        self, custodian: bytes, acknowledged: Sequence[tuple[bytes, bytes, bytes]], at: int
     ) -> None:
-        """A custodian signed for its share under the header of ``header_digest``; ignored when resealed since."""
-        still = exists().where(
-            publication_records.c.record_id == record_id, publication_records.c.header_digest == header_digest
-        )
+        """A custodian signed for its shares: record id, header digest, signature; ignored where resealed since."""
         with self._database.begin() as connection:
-            connection.execute(
-                update(publication_deposits)
-                .where(
-                    publication_deposits.c.record_id == record_id,
-                    publication_deposits.c.custodian == custodian,
-                    still,
+            for record_id, header_digest, signature in acknowledged:
+                still = exists().where(
+                    publication_records.c.record_id == record_id,
+                    publication_records.c.header_digest == header_digest,
                 )
-                .values(acknowledged_at=at, receipt_signature=signature)
-            )
+                connection.execute(
+                    update(publication_deposits)
+                    .where(
+                        publication_deposits.c.record_id == record_id,
+                        publication_deposits.c.custodian == custodian,
+                        still,
+                    )
+                    .values(acknowledged_at=at, receipt_signature=signature)
+                )
 
     def waiting(self, record_ids: Iterable[bytes]) -> list[WaitingDeposit]:
         """The shares of these records that are not acknowledged."""

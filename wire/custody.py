@@ -4,7 +4,7 @@ import hashlib
 
 from pydantic import Field
 
-from wire.limits import RECORDS_PER_REQUEST
+from wire.limits import DEPOSITS_PER_REQUEST, RECORDS_PER_REQUEST
 from wire.types import Address, Blob, Bytes32, Message, Signature
 
 DEPOSIT_LABEL = "phr/v1/deposit"
@@ -26,6 +26,23 @@ class DepositRequest(Message):
     """Seconds since 1970, chain time: the publication's deadline, after which an orphan may be purged."""
     signature: Signature
     """The author's statement signature over ``deposit_statement``."""
+
+
+class DeliveredBlock(Message):
+    """A block of ciphertext and its CID, which the custodian computes again."""
+
+    cid: str = Field(max_length=64)
+    block: Blob
+
+
+class DepositBatch(Message):
+    """Deposits of several records at once, with such of their blocks as are not at the custodian yet.
+
+    All deposits are taken, or none; blocks that were delivered with refused deposits are swept later.
+    """
+
+    deposits: tuple[DepositRequest, ...] = Field(min_length=1, max_length=DEPOSITS_PER_REQUEST)
+    blocks: tuple[DeliveredBlock, ...] = Field(default=(), max_length=DEPOSITS_PER_REQUEST)
 
 
 def deposit_statement(
@@ -53,6 +70,12 @@ class DepositReceipt(Message):
     custodian: Address
     signature: Signature
     """The custodian's statement signature over ``deposit_receipt_statement``."""
+
+
+class DepositReceipts(Message):
+    """The receipts of a batch, in the order of its deposits."""
+
+    receipts: tuple[DepositReceipt, ...]
 
 
 def deposit_receipt_statement(

@@ -10,6 +10,8 @@ KEYRING_BYTES = 64 * 1024
 """A keyring document: 33 X-Wing public keys and their frame."""
 GRANT_BYTES = 512 * 1024
 """A grant bundle: one X-Wing seal for each version of a category key."""
+DEPOSIT_BYTES = 4 * 1024 * 1024
+"""A batch of deposits as JSON, the blocks that come with it included."""
 JSON_BYTES = 256 * 1024
 """Any other body."""
 READ_BYTES = 512 * 1024 * 1024
@@ -17,6 +19,7 @@ READ_BYTES = 512 * 1024 * 1024
 
 MESSAGES_PER_RELAY = 50
 RECORDS_PER_REQUEST = 200
+DEPOSITS_PER_REQUEST = 40
 INTRODUCTION_CHARACTERS = 200
 IDENTIFIERS_PER_PATIENT = 20
 

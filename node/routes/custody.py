@@ -8,7 +8,8 @@ from node.openapi import json_body
 from node.release import ReleaseService
 from node.request_auth import AuthenticatedRequest, Authentication
 from vocabulary import Role
-from wire.custody import DepositReceipt, DepositRequest, ReleaseRequest, ReleaseResponse
+from wire.custody import DepositBatch, DepositReceipts, ReleaseRequest, ReleaseResponse
+from wire.limits import DEPOSIT_BYTES
 
 
 def router(
@@ -16,13 +17,13 @@ def router(
 ) -> APIRouter:
     """POST /custody/deposits and /custody/releases."""
     routes = APIRouter(prefix="/custody", tags=["custody"])
-    provider = auth.member(roles=(Role.PROVIDER,))
+    provider = auth.member(limit_bytes=DEPOSIT_BYTES, roles=(Role.PROVIDER,))
     requester = auth.member(roles=(Role.CONSUMER, Role.RESEARCHER))
 
-    @routes.post("/deposits", openapi_extra=json_body(DepositRequest))
-    def deposit(request: AuthenticatedRequest = Depends(provider)) -> DepositReceipt:
-        """Keeps all that this custodian must hold of a record; durable when the signed receipt is answered."""
-        receipt = custody.deposit(request.caller.identifier, request.parse(DepositRequest))
+    @routes.post("/deposits", openapi_extra=json_body(DepositBatch))
+    def deposit(request: AuthenticatedRequest = Depends(provider)) -> DepositReceipts:
+        """Keeps all that this custodian must hold of some records; durable when the signed receipts are answered."""
+        receipt = custody.deposit(request.caller.identifier, request.parse(DepositBatch))
         metrics.deposits.inc()
         return receipt
 

@@ -16,6 +16,7 @@ from storage import Cid
 from vocabulary import Purpose
 from wire.custody import (
     DEPOSIT_LABEL,
+    DepositBatch,
     DepositRequest,
     Release,
     ReleaseItem,
@@ -23,7 +24,7 @@ from wire.custody import (
     ReleaseResponse,
     deposit_statement,
 )
-from wire.limits import BLOCK_BYTES, JSON_BYTES
+from wire.limits import BLOCK_BYTES, DEPOSIT_BYTES, JSON_BYTES
 from wire.signing import RequestKey, sign_request
 
 
@@ -139,7 +140,7 @@ def test_release_by_a_patient_is_refused(network, permit_of):
     assert answer.status_code == 403
 
 
-def deposit_of(case: Case, custodian: Member, signer: Member, record_id: bytes) -> DepositRequest:
+def deposit_of(case: Case, custodian: Member, signer: Member, record_id: bytes) -> DepositBatch:
     """A deposit like the author's, signed by someone."""
     author = case.provider.node
     record = author.ledger.snapshot().state.records[record_id]
@@ -155,7 +156,8 @@ def deposit_of(case: Case, custodian: Member, signer: Member, record_id: bytes) 
     statement = deposit_statement(custodian.address, *parts)
     signature = sign_statement(signer.node.identity.account, DEPOSIT_LABEL, statement)
     names = ("header", "share_index", "owner_wrap", "consent_wrap", "custody_wrap", "deadline")
-    return DepositRequest(**dict(zip(names, parts, strict=True)), signature=signature)
+    request = DepositRequest(**dict(zip(names, parts, strict=True)), signature=signature)
+    return DepositBatch(deposits=(request,))
 
 
 def test_deposit_by_another_provider_is_refused(network, permit_of):
@@ -186,7 +188,7 @@ def test_put_block_with_wrong_bytes_is_refused(network):
     ("method", "path", "limit_bytes"),
     [
         ("PUT", f"/blocks/{Cid.of(b'x')}", BLOCK_BYTES),
-        ("POST", "/custody/deposits", JSON_BYTES),
+        ("POST", "/custody/deposits", DEPOSIT_BYTES),
         ("POST", "/custody/releases", JSON_BYTES),
     ],
 )

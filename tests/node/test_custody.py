@@ -12,11 +12,24 @@ from node.blocks import StoreIsFull
 from node.custody import LONGEST_DEADLINE_SECONDS, DepositRefused
 from node.errors import Conflict, InvalidRequest, NotAllowed
 from vocabulary import Role, role_mask
-from wire.custody import DEPOSIT_RECEIPT_LABEL, deposit_receipt_statement
+from wire.custody import (
+    DEPOSIT_RECEIPT_LABEL,
+    DeliveredBlock,
+    DepositBatch,
+    DepositRequest,
+    deposit_receipt_statement,
+)
 
 
 def deposit(world: CustodyWorld, sealed, **changes):
-    return world.custodian.custody.deposit(world.author_identity.address, world.request(sealed, **changes))
+    return hand_in(world, world.request(sealed, **changes))
+
+
+def hand_in(world: CustodyWorld, request: DepositRequest, caller: bytes | None = None):
+    """One deposit, by the author unless told."""
+    batch = DepositBatch(deposits=(request,))
+    (receipt,) = world.custodian.custody.deposit(caller or world.author_identity.address, batch).receipts
+    return receipt
 
 
 def test_deposit_complete_signs_a_receipt_that_binds_record_header_and_share(custody_world):
@@ -66,9 +79,10 @@ def test_deposit_by_another_provider_is_refused(custody_world):
     sealed = custody_world.seal()
     custody_world.put_blocks(custody_world.custodian, sealed)
     with pytest.raises(NotAllowed, match="author"):
-        custody_world.custodian.custody.deposit(
-            custody_world.stranger.address,
+        hand_in(
+            custody_world,
             custody_world.request(sealed, signer=custody_world.stranger.account),
+            custody_world.stranger.address,
         )
 
 
@@ -77,7 +91,7 @@ def test_deposit_by_a_provider_who_did_not_register_the_patient_is_refused(custo
     custody_world.put_blocks(custody_world.custodian, sealed)
     request = custody_world.request(sealed, signer=custody_world.stranger.account)
     with pytest.raises(NotAllowed, match="registered patient"):
-        custody_world.custodian.custody.deposit(custody_world.stranger.address, request)
+        hand_in(custody_world, request, custody_world.stranger.address)
 
 
 @pytest.mark.parametrize("change", [{"active": False}, {"roles": role_mask((Role.CUSTODIAN,))}])
@@ -101,7 +115,7 @@ def test_deposit_meant_for_another_custodian_is_refused(custody_world):
     custody_world.put_blocks(custody_world.custodian, sealed)
     request = custody_world.request(sealed, custody_world.third)
     with pytest.raises(DepositRefused):
-        custody_world.custodian.custody.deposit(custody_world.author_identity.address, request)
+        hand_in(custody_world, request)
 
 
 @pytest.mark.parametrize("field", ["owner_wrap", "consent_wrap", "custody_wrap"])
@@ -211,3 +225,46 @@ def test_put_block_and_deposit_into_the_reserve_of_the_disk_are_refused(custody_
     with pytest.raises(StoreIsFull):
         deposit(custody_world, sealed)
     assert custody_world.custodian.deposits.count() == (0, 0)
+
+
+def test_deposit_of_several_records_with_their_blocks_is_taken_whole(custody_world):
+    several = [custody_world.seal(secrets.token_bytes(100)) for _ in range(3)]
+    blocks = tuple(
+        DeliveredBlock(cid=str(cid), block=one.blocks.get(cid))
+        for one in several
+        for cid in one.blocks.cids()
+    )
+    batch = DepositBatch(deposits=tuple(custody_world.request(one) for one in several), blocks=blocks)
+    answer = custody_world.custodian.custody.deposit(custody_world.author_identity.address, batch)
+    assert [receipt.record_id for receipt in answer.receipts] == [one.record_id for one in several]
+    assert custody_world.custodian.deposits.count() == (3, 3)
+
+
+def test_deposit_of_several_records_with_one_bad_one_is_refused_whole(custody_world):
+    good, bad = custody_world.seal(), custody_world.seal()
+    blocks = tuple(
+        DeliveredBlock(cid=str(cid), block=one.blocks.get(cid))
+        for one in (good, bad)
+        for cid in one.blocks.cids()
+    )
+    requests = (
+        custody_world.request(good),
+        custody_world.request(bad, consent_wrap=good.record.consent_wrap),
+    )
+    with pytest.raises(DepositRefused):
+        custody_world.custodian.custody.deposit(
+            custody_world.author_identity.address, DepositBatch(deposits=requests, blocks=blocks)
+        )
+    assert custody_world.custodian.deposits.count() == (0, 0)
+
+
+def test_deposit_with_a_block_under_anothers_cid_is_refused_whole(custody_world):
+    sealed = custody_world.seal()
+    (cid,) = sealed.blocks.cids()
+    batch = DepositBatch(
+        deposits=(custody_world.request(sealed),), blocks=(DeliveredBlock(cid=str(cid), block=b"other"),)
+    )
+    with pytest.raises(InvalidRequest) as refused:
+        custody_world.custodian.custody.deposit(custody_world.author_identity.address, batch)
+    assert refused.value.code == "block-mismatch"
+    assert not custody_world.custodian.store.has(cid)

@@ -45,7 +45,14 @@ from node.release import ReleaseService
 from node.tables import accesses
 from storage import BlockStore, Cid, EmbeddedBlockStore, MemoryBlockStore, unixfs
 from vocabulary import LAST_DAY, Category, Purpose, Reason, Role, role_mask
-from wire.custody import DEPOSIT_LABEL, DepositRequest, ReleaseItem, ReleaseRequest, deposit_statement
+from wire.custody import (
+    DEPOSIT_LABEL,
+    DepositBatch,
+    DepositRequest,
+    ReleaseItem,
+    ReleaseRequest,
+    deposit_statement,
+)
 
 SCOPE = LedgerScope(31337, bytes.fromhex("c0" * 20))
 NOW = 1_800_000_000
@@ -257,7 +264,8 @@ class CustodyWorld:
 
     def deposit(self, node: Node, sealed: Sealed) -> None:
         self.put_blocks(node, sealed)
-        node.custody.deposit(self.author_identity.address, self.request(sealed, node.identity))
+        request = self.request(sealed, node.identity)
+        node.custody.deposit(self.author_identity.address, DepositBatch(deposits=(request,)))
 
     def land(self, sealed: Sealed) -> Record:
         """The record is final on the ledger."""
