@@ -67,9 +67,7 @@ abstract contract AccessLog is RecordRegistry, ConsentRegistry {
 
     /// @notice Decides on a request by the caller, and logs the decision.
     /// @return reason A value of Reason; 0 is permitted.
-    function requestAccess(
-        AccessRequest calldata request
-    ) external whileOpen returns (uint8 reason) {
+    function requestAccess(AccessRequest calldata request) external whileOpen returns (uint8 reason) {
         uint8 purpose = request.purpose;
         MemberWord member = _requireRequester(purpose);
         RecordWord record = _requirePublished(request.recordId);
@@ -141,9 +139,7 @@ abstract contract AccessLog is RecordRegistry, ConsentRegistry {
     }
 
     /// @notice The heads of the patients' access chains (layout: words/HeadWord.sol), in the order asked.
-    function accessWords(
-        address[] calldata patients
-    ) external view returns (uint256[] memory words) {
+    function accessWords(address[] calldata patients) external view returns (uint256[] memory words) {
         words = new uint256[](patients.length);
         for (uint256 i = 0; i < patients.length; ++i) {
             words[i] = HeadWord.unwrap(_accessChains[patients[i]].head);
@@ -151,19 +147,16 @@ abstract contract AccessLog is RecordRegistry, ConsentRegistry {
     }
 
     /// @inheritdoc PatientRegistry
-    function _startAccessChain(
-        address patient
-    ) internal override {
+    function _startAccessChain(address patient) internal override {
         _accessChains[patient].head =
             newHeadWord(keccak256(abi.encode(ACCESS_HEAD_LABEL, block.chainid, address(this), patient)));
     }
 
     /// @dev Decides the first group of `groups`; returns the groups that follow.
-    function _decideGroup(
-        MemberWord member,
-        AccessBatch memory batch,
-        bytes calldata groups
-    ) private returns (bytes calldata) {
+    function _decideGroup(MemberWord member, AccessBatch memory batch, bytes calldata groups)
+        private
+        returns (bytes calldata)
+    {
         Group memory group;
         uint256 size;
         {
@@ -193,10 +186,11 @@ abstract contract AccessLog is RecordRegistry, ConsentRegistry {
 
     /// @dev Decides on records of the group's patient, counts the uses, links the decisions; returns 33 bytes for each: record
     /// id, reason.
-    function _decideRecords(
-        Group memory group,
-        bytes calldata recordIds
-    ) private view returns (bytes memory decisions) {
+    function _decideRecords(Group memory group, bytes calldata recordIds)
+        private
+        view
+        returns (bytes memory decisions)
+    {
         uint256 total = recordIds.length / RECORD_ID_BYTES;
         decisions = new bytes(total * DECISION_BYTES);
         for (uint256 i = 0; i < total; ++i) {
@@ -224,9 +218,11 @@ abstract contract AccessLog is RecordRegistry, ConsentRegistry {
     }
 
     /// @dev The size of the first group of `groups`, its header and its first record; reverts if it is not well formed.
-    function _readGroupStart(
-        bytes calldata groups
-    ) private pure returns (uint256 size, uint64 consentNonce, bool recordScope, bytes32 firstRecordId) {
+    function _readGroupStart(bytes calldata groups)
+        private
+        pure
+        returns (uint256 size, uint64 consentNonce, bool recordScope, bytes32 firstRecordId)
+    {
         require(groups.length >= GROUP_HEADER_BYTES, GroupMalformed(groups.length));
         uint256 header;
         // What follows the header's 11 bytes in the first word is not looked at; the record id counts once `size` is checked.
@@ -247,9 +243,7 @@ abstract contract AccessLog is RecordRegistry, ConsentRegistry {
         );
     }
 
-    function _requireRequester(
-        uint8 purpose
-    ) private view returns (MemberWord) {
+    function _requireRequester(uint8 purpose) private view returns (MemberWord) {
         require(purpose <= uint8(type(Purpose).max), UnknownPurpose(purpose));
         return _requireEnrolled(msg.sender);
     }

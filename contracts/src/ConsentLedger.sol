@@ -15,8 +15,5 @@ import {Relay} from "./Relay.sol";
 contract ConsentLedger is MemberRegistry, PatientRegistry, RecordRegistry, ConsentRegistry, AccessLog, Relay {
     /// @param administrator The account that enrols members.
     /// @param minimumThreshold The least number of custodians' shares that may open a record, at least 1.
-    constructor(
-        address administrator,
-        uint8 minimumThreshold
-    ) LedgerBase(administrator, minimumThreshold) {}
+    constructor(address administrator, uint8 minimumThreshold) LedgerBase(administrator, minimumThreshold) {}
 }

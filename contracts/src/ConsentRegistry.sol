@@ -50,10 +50,7 @@ abstract contract ConsentRegistry is PatientRegistry {
     /// @notice Lands a patient's consent.
     /// @param signature The patient's EIP-712 signature over `terms`.
     /// @return consentId keccak256(abi.encode(chain id, this contract, patient, grantee, record id or 0, nonce)).
-    function grant(
-        Grant memory terms,
-        bytes calldata signature
-    ) external whileOpen returns (bytes32 consentId) {
+    function grant(Grant memory terms, bytes calldata signature) external whileOpen returns (bytes32 consentId) {
         _requireNearDeadline(terms.deadline);
         _requireGrantable(terms);
         _requireNotFrozen(terms.patient);
@@ -80,10 +77,7 @@ abstract contract ConsentRegistry is PatientRegistry {
     /// @notice Withdraws a consent, or keeps one that never landed from landing. Nothing but a wrong signature or an earlier
     /// revocation refuses it: neither a seal, nor a freeze, nor a suspension, nor a patient not yet registered.
     /// @param signature The patient's EIP-712 signature over `revocation`.
-    function revoke(
-        Revocation memory revocation,
-        bytes calldata signature
-    ) external returns (bytes32 consentId) {
+    function revoke(Revocation memory revocation, bytes calldata signature) external returns (bytes32 consentId) {
         consentId = hashConsentId(revocation.patient, revocation.grantee, revocation.recordId, revocation.nonce);
         ConsentWord word = _consents[consentId];
         require(word.status() != uint8(ConsentStatus.REVOKED), AlreadyRevoked(consentId));
@@ -93,9 +87,7 @@ abstract contract ConsentRegistry is PatientRegistry {
     }
 
     /// @notice The consents' packed words (layout: words/ConsentWord.sol), in the order asked; 0 is none.
-    function consentWords(
-        bytes32[] calldata consentIds
-    ) external view returns (uint256[] memory words) {
+    function consentWords(bytes32[] calldata consentIds) external view returns (uint256[] memory words) {
         words = new uint256[](consentIds.length);
         for (uint256 i = 0; i < consentIds.length; ++i) {
             words[i] = ConsentWord.unwrap(_consents[consentIds[i]]);
@@ -103,23 +95,16 @@ abstract contract ConsentRegistry is PatientRegistry {
     }
 
     /// @dev The consent's word as stored, 0 if there is none.
-    function _consent(
-        bytes32 consentId
-    ) internal view returns (ConsentWord) {
+    function _consent(bytes32 consentId) internal view returns (ConsentWord) {
         return _consents[consentId];
     }
 
     /// @dev Stores the uses counted on a consent. Nothing else of a consent changes without the patient's signature.
-    function _storeUses(
-        bytes32 consentId,
-        ConsentWord word
-    ) internal {
+    function _storeUses(bytes32 consentId, ConsentWord word) internal {
         _consents[consentId] = word;
     }
 
-    function _requireGrantable(
-        Grant memory terms
-    ) private view {
+    function _requireGrantable(Grant memory terms) private view {
         uint32 categories = terms.categories;
         require(
             categories != 0 && categories & ~KNOWN_CATEGORIES == 0, GrantCategoriesInvalid(categories, KNOWN_CATEGORIES)

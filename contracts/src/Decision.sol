@@ -25,13 +25,10 @@ uint256 constant FLAG_TO_REASON_SHIFT = 2;
 /// @param consent The consent that the request names; 0 if there is none.
 /// @param purpose A value of Purpose.
 /// @param time Block time in seconds.
-function brokenForAll(
-    MemberWord member,
-    PatientWord patient,
-    ConsentWord consent,
-    uint8 purpose,
-    uint256 time
-) pure returns (uint256 broken) {
+function brokenForAll(MemberWord member, PatientWord patient, ConsentWord consent, uint8 purpose, uint256 time)
+    pure
+    returns (uint256 broken)
+{
     if (!member.isActive()) broken = 1 << uint256(Reason.MEMBER_SUSPENDED);
     if (!member.hasRole(uint16(ROLES_BY_PURPOSE >> (uint256(purpose) << 4)))) {
         broken |= 1 << uint256(Reason.ROLE_LACKING);
@@ -53,12 +50,10 @@ function brokenForAll(
 /// @param denied Mask of the categories that the patient denies.
 /// @param record The record, published.
 /// @param recordScope Whether the consent names the record.
-function brokenForRecord(
-    uint256 denied,
-    RecordWord record,
-    ConsentWord consent,
-    bool recordScope
-) pure returns (uint256 broken) {
+function brokenForRecord(uint256 denied, RecordWord record, ConsentWord consent, bool recordScope)
+    pure
+    returns (uint256 broken)
+{
     // One shift makes the flags retracted and restricted the bits of their rules.
     uint256 flags = recordScope ? RECORD_RETRACTED : RECORD_RETRACTED | RECORD_RESTRICTED;
     broken = (record.statusFlags() & flags) << FLAG_TO_REASON_SHIFT;
@@ -72,8 +67,6 @@ function brokenForRecord(
 }
 
 /// @dev The first reason among the rules broken, of which there is at least one.
-function firstReason(
-    uint256 broken
-) pure returns (uint8 reason) {
+function firstReason(uint256 broken) pure returns (uint8 reason) {
     while ((broken >> reason) & 1 == 0) ++reason;
 }

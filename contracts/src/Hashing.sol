@@ -5,11 +5,7 @@ pragma solidity 0.8.37;
 
 /// @dev keccak256(abi.encode(block.chainid, address(this), author, patient, nonce)). Addresses are cleaned: their upper bits
 /// are not defined in assembly.
-function hashRecordId(
-    address author,
-    address patient,
-    uint256 nonce
-) view returns (bytes32 recordId) {
+function hashRecordId(address author, address patient, uint256 nonce) view returns (bytes32 recordId) {
     assembly ("memory-safe") {
         let start := mload(0x40)
         mstore(start, chainid())
@@ -22,12 +18,10 @@ function hashRecordId(
 }
 
 /// @dev keccak256(abi.encode(block.chainid, address(this), patient, grantee, recordId, nonce)), addresses cleaned.
-function hashConsentId(
-    address patient,
-    address grantee,
-    bytes32 recordId,
-    uint256 nonce
-) view returns (bytes32 consentId) {
+function hashConsentId(address patient, address grantee, bytes32 recordId, uint256 nonce)
+    view
+    returns (bytes32 consentId)
+{
     assembly ("memory-safe") {
         let start := mload(0x40)
         mstore(start, chainid())
@@ -42,12 +36,10 @@ function hashConsentId(
 
 /// @dev keccak256(abi.encode(consentId, msg.sender, purpose, responseKeyDigest, personCommitment, block.timestamp)): what the
 /// access chain binds beside the decision itself.
-function hashRequest(
-    bytes32 consentId,
-    uint256 purpose,
-    bytes32 responseKeyDigest,
-    bytes32 personCommitment
-) view returns (bytes32 rest) {
+function hashRequest(bytes32 consentId, uint256 purpose, bytes32 responseKeyDigest, bytes32 personCommitment)
+    view
+    returns (bytes32 rest)
+{
     assembly ("memory-safe") {
         let start := mload(0x40)
         mstore(start, consentId)
@@ -63,11 +55,7 @@ function hashRequest(
 /// @dev The EIP-712 hashStruct of a struct in memory whose `fields` fields are of static value types, decoded from calldata:
 /// then each takes one whole word, validated by the decoder, as EIP-712's encodeData wants it.
 /// @param location Where the struct starts in memory.
-function hashStruct(
-    bytes32 typeHash,
-    uint256 location,
-    uint256 fields
-) pure returns (bytes32 digest) {
+function hashStruct(bytes32 typeHash, uint256 location, uint256 fields) pure returns (bytes32 digest) {
     assembly ("memory-safe") {
         let start := mload(0x40)
         let size := shl(5, fields)

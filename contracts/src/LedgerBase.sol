@@ -60,10 +60,7 @@ abstract contract LedgerBase is EIP712 {
         _;
     }
 
-    constructor(
-        address administrator_,
-        uint8 minimumThreshold_
-    ) EIP712("phr ConsentLedger", "1") {
+    constructor(address administrator_, uint8 minimumThreshold_) EIP712("phr ConsentLedger", "1") {
         require(administrator_ != address(0), AdministratorMissing());
         require(minimumThreshold_ != 0, MinimumThresholdZero());
         administrator = administrator_;
@@ -74,25 +71,19 @@ abstract contract LedgerBase is EIP712 {
     /// @notice Ends this ledger in favour of another, once and for good. Revoking, denying, restricting, freezing, rotating,
     /// ending, retracting and changing keys stay possible for ever.
     /// @param successor_ The ledger that follows.
-    function seal(
-        address successor_
-    ) external onlyAdministrator whileOpen {
+    function seal(address successor_) external onlyAdministrator whileOpen {
         require(successor_ != address(0) && successor_ != address(this), SuccessorInvalid(successor_));
         successor = successor_;
         emit LedgerSealed(successor_);
     }
 
     /// @dev Reverts if `deadline` (seconds) has passed; the second itself still counts.
-    function _requireDeadline(
-        uint40 deadline
-    ) internal view {
+    function _requireDeadline(uint40 deadline) internal view {
         require(deadline >= block.timestamp, DeadlinePassed(deadline, block.timestamp));
     }
 
     /// @dev Reverts if `deadline` (seconds) has passed or is more than an hour ahead.
-    function _requireNearDeadline(
-        uint40 deadline
-    ) internal view {
+    function _requireNearDeadline(uint40 deadline) internal view {
         _requireDeadline(deadline);
         uint256 latest = block.timestamp + MAXIMUM_DEADLINE_SECONDS;
         require(deadline <= latest, DeadlineTooFar(deadline, latest));
@@ -100,11 +91,7 @@ abstract contract LedgerBase is EIP712 {
 
     /// @dev Reverts unless `signature` (65 bytes r, s, v; low s) is by `expected` over the EIP-712 struct of `structHash` in
     /// this contract's domain. Malformed signatures revert with OpenZeppelin's ECDSA errors.
-    function _requireSigned(
-        address expected,
-        bytes32 structHash,
-        bytes calldata signature
-    ) internal view {
+    function _requireSigned(address expected, bytes32 structHash, bytes calldata signature) internal view {
         address recovered = ECDSA.recoverCalldata(_hashTypedDataV4(structHash), signature);
         require(recovered == expected, SignatureInvalid(expected, recovered));
     }

@@ -6,14 +6,7 @@ pragma solidity 0.8.37;
 /// @param selector The event's `selector`.
 /// @param location Where the struct starts in memory.
 /// @param fields How many fields it has.
-function logStruct(
-    bytes32 selector,
-    bytes32 first,
-    bytes32 second,
-    bytes32 third,
-    uint256 location,
-    uint256 fields
-) {
+function logStruct(bytes32 selector, bytes32 first, bytes32 second, bytes32 third, uint256 location, uint256 fields) {
     assembly ("memory-safe") {
         log4(location, shl(5, fields), selector, first, second, third)
     }

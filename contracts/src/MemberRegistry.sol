@@ -77,11 +77,11 @@ abstract contract MemberRegistry is LedgerBase {
     /// @param keys The member's keys, of version (nonce) 1.
     /// @param roles Mask of roles.
     /// @param signature The member's EIP-712 signature over `keys`.
-    function enrolMember(
-        MemberKeys calldata keys,
-        uint16 roles,
-        bytes calldata signature
-    ) external onlyAdministrator whileOpen {
+    function enrolMember(MemberKeys calldata keys, uint16 roles, bytes calldata signature)
+        external
+        onlyAdministrator
+        whileOpen
+    {
         require(!_members[keys.member].isEnrolled(), MemberAlreadyEnrolled(keys.member));
         _requireKnownRoles(roles);
         _requireDeadline(keys.deadline);
@@ -92,9 +92,7 @@ abstract contract MemberRegistry is LedgerBase {
 
     /// @notice Replaces the caller's own keys, name and endpoint.
     /// @param keys The new ones; nonce is the stored version plus one; a deadline of 0 is none.
-    function changeMemberKeys(
-        MemberKeys calldata keys
-    ) external {
+    function changeMemberKeys(MemberKeys calldata keys) external {
         require(msg.sender == keys.member, NotTheMember(msg.sender, keys.member));
         if (keys.deadline != 0) _requireDeadline(keys.deadline);
         _storeKeys(keys, _requireEnrolled(keys.member));
@@ -102,29 +100,21 @@ abstract contract MemberRegistry is LedgerBase {
 
     /// @notice Sets a member's roles.
     /// @param roles Mask of roles.
-    function setMemberRoles(
-        address member,
-        uint16 roles
-    ) external onlyAdministrator {
+    function setMemberRoles(address member, uint16 roles) external onlyAdministrator {
         _requireKnownRoles(roles);
         _members[member] = _requireEnrolled(member).withRoles(roles);
         emit MemberRolesChanged(member, roles);
     }
 
     /// @notice Suspends or reinstates a member. Suspension takes nothing back that the member already holds.
-    function setMemberActive(
-        address member,
-        bool active
-    ) external onlyAdministrator {
+    function setMemberActive(address member, bool active) external onlyAdministrator {
         _members[member] = _requireEnrolled(member).withActive(active);
         if (active) emit MemberReinstated(member);
         else emit MemberSuspended(member);
     }
 
     /// @notice The members' packed words (layout: words/MemberWord.sol), in the order asked; 0 is never enrolled.
-    function memberWords(
-        address[] calldata members
-    ) external view returns (uint256[] memory words) {
+    function memberWords(address[] calldata members) external view returns (uint256[] memory words) {
         words = new uint256[](members.length);
         for (uint256 i = 0; i < members.length; ++i) {
             words[i] = MemberWord.unwrap(_members[members[i]]);
@@ -135,35 +125,29 @@ abstract contract MemberRegistry is LedgerBase {
     /// @return encryptionKeyDigest SHA-256 of the X-Wing public key.
     /// @return transportKey The Ed25519 public key.
     /// @return profileDigest Keccak-256 of abi.encode(name, endpoint).
-    function memberKeyDigests(
-        address member
-    ) external view returns (bytes32 encryptionKeyDigest, bytes32 transportKey, bytes32 profileDigest) {
+    function memberKeyDigests(address member)
+        external
+        view
+        returns (bytes32 encryptionKeyDigest, bytes32 transportKey, bytes32 profileDigest)
+    {
         MemberKeyDigests storage digests = _memberKeyDigests[member];
         return (digests.encryptionKeyDigest, digests.transportKey, digests.profileDigest);
     }
 
     /// @dev The member's word; reverts if never enrolled.
-    function _requireEnrolled(
-        address member
-    ) internal view returns (MemberWord word) {
+    function _requireEnrolled(address member) internal view returns (MemberWord word) {
         word = _members[member];
         require(word.isEnrolled(), UnknownMember(member));
     }
 
     /// @dev Reverts unless `member` is enrolled, active, and has the role of mask `role`.
-    function _requireActiveWithRole(
-        address member,
-        uint16 role
-    ) internal view {
+    function _requireActiveWithRole(address member, uint16 role) internal view {
         MemberWord word = _requireEnrolled(member);
         require(word.isActive(), MemberInactive(member));
         require(word.hasRole(role), RoleLacking(member, role));
     }
 
-    function _storeKeys(
-        MemberKeys calldata keys,
-        MemberWord word
-    ) private {
+    function _storeKeys(MemberKeys calldata keys, MemberWord word) private {
         uint256 expectedVersion = uint256(word.keyVersion()) + 1;
         require(keys.nonce == expectedVersion, KeyVersionOutOfOrder(keys.nonce, expectedVersion));
         require(
@@ -183,15 +167,11 @@ abstract contract MemberRegistry is LedgerBase {
         emit MemberKeysChanged(keys.member, keys.nonce, keys.name, keys.endpoint, keys.encryptionKey, keys.transportKey);
     }
 
-    function _requireKnownRoles(
-        uint16 roles
-    ) private pure {
+    function _requireKnownRoles(uint16 roles) private pure {
         require(roles & ~KNOWN_ROLES == 0, RolesUnknown(roles, KNOWN_ROLES));
     }
 
-    function _hashMemberKeys(
-        MemberKeys calldata keys
-    ) private pure returns (bytes32) {
+    function _hashMemberKeys(MemberKeys calldata keys) private pure returns (bytes32) {
         return keccak256(
             abi.encode(
                 MEMBER_KEYS_TYPEHASH,

@@ -58,10 +58,7 @@ abstract contract PatientRegistry is MemberRegistry {
 
     /// @notice Registers a patient, by the provider that confirmed who the person is.
     /// @param signature The patient's EIP-712 signature over `registration`.
-    function registerPatient(
-        Registration calldata registration,
-        bytes calldata signature
-    ) external whileOpen {
+    function registerPatient(Registration calldata registration, bytes calldata signature) external whileOpen {
         address patient = registration.patient;
         require(msg.sender == registration.provider, NotTheProvider(msg.sender, registration.provider));
         _requireActiveWithRole(msg.sender, ROLE_PROVIDER);
@@ -76,10 +73,7 @@ abstract contract PatientRegistry is MemberRegistry {
 
     /// @notice Moves the patient's keyring on by one epoch.
     /// @param signature The patient's EIP-712 signature over `rotation`.
-    function rotateKeyring(
-        KeyringRotation calldata rotation,
-        bytes calldata signature
-    ) external {
+    function rotateKeyring(KeyringRotation calldata rotation, bytes calldata signature) external {
         PatientWord word = _requireNotFrozen(rotation.patient);
         uint256 expected = uint256(word.epoch()) + 1;
         require(rotation.epoch == expected, EpochOutOfOrder(rotation.epoch, expected));
@@ -91,10 +85,7 @@ abstract contract PatientRegistry is MemberRegistry {
 
     /// @notice Replaces what the patient denies to everybody.
     /// @param signature The patient's EIP-712 signature over `policy`.
-    function changeDenyPolicy(
-        DenyPolicy calldata policy,
-        bytes calldata signature
-    ) external {
+    function changeDenyPolicy(DenyPolicy calldata policy, bytes calldata signature) external {
         PatientWord word = _requireNotFrozen(policy.patient);
         require(policy.nonce > word.policyNonce(), StalePolicyNonce(policy.nonce, word.policyNonce()));
         _requireSigned(policy.patient, keccak256(abi.encode(DENY_POLICY_TYPEHASH, policy)), signature);
@@ -104,10 +95,7 @@ abstract contract PatientRegistry is MemberRegistry {
 
     /// @notice Ends the relationship with the provider: what is published stays readable, nothing is added.
     /// @param signature The patient's EIP-712 signature over `end`.
-    function endRelationship(
-        RelationshipEnd calldata end,
-        bytes calldata signature
-    ) external {
+    function endRelationship(RelationshipEnd calldata end, bytes calldata signature) external {
         PatientWord word = _requireNotFrozen(end.patient);
         _requireRelationship(end.patient, word);
         require(end.provider == word.provider(), NotTheProvider(end.provider, word.provider()));
@@ -118,10 +106,7 @@ abstract contract PatientRegistry is MemberRegistry {
 
     /// @notice Freezes a patient whose key is stolen, for good: every request is denied. The person registers anew.
     /// @param signature The patient's EIP-712 signature over `freeze`.
-    function freezePatient(
-        Freeze calldata freeze,
-        bytes calldata signature
-    ) external {
+    function freezePatient(Freeze calldata freeze, bytes calldata signature) external {
         PatientWord word = _requireNotFrozen(freeze.patient);
         _requireSigned(freeze.patient, keccak256(abi.encode(FREEZE_TYPEHASH, freeze)), signature);
         _patients[freeze.patient] = word.withStatus(PatientStatus.FROZEN);
@@ -129,9 +114,7 @@ abstract contract PatientRegistry is MemberRegistry {
     }
 
     /// @notice The patients' packed words (layout: words/PatientWord.sol), in the order asked; 0 is never registered.
-    function patientWords(
-        address[] calldata patients
-    ) external view returns (uint256[] memory words) {
+    function patientWords(address[] calldata patients) external view returns (uint256[] memory words) {
         words = new uint256[](patients.length);
         for (uint256 i = 0; i < patients.length; ++i) {
             words[i] = PatientWord.unwrap(_patients[patients[i]]);
@@ -139,9 +122,7 @@ abstract contract PatientRegistry is MemberRegistry {
     }
 
     /// @notice The SHA-256 digests of the patients' current keyrings, in the order asked.
-    function keyringDigests(
-        address[] calldata patients
-    ) external view returns (bytes32[] memory digests) {
+    function keyringDigests(address[] calldata patients) external view returns (bytes32[] memory digests) {
         digests = new bytes32[](patients.length);
         for (uint256 i = 0; i < patients.length; ++i) {
             digests[i] = _keyringDigests[patients[i]];
@@ -149,21 +130,15 @@ abstract contract PatientRegistry is MemberRegistry {
     }
 
     /// @dev Gives a patient just registered the first word of its access chain.
-    function _startAccessChain(
-        address patient
-    ) internal virtual;
+    function _startAccessChain(address patient) internal virtual;
 
     /// @dev The patient's word as stored, 0 if never registered.
-    function _patient(
-        address patient
-    ) internal view returns (PatientWord) {
+    function _patient(address patient) internal view returns (PatientWord) {
         return _patients[patient];
     }
 
     /// @dev The patient's word; reverts if never registered or frozen.
-    function _requireNotFrozen(
-        address patient
-    ) internal view returns (PatientWord word) {
+    function _requireNotFrozen(address patient) internal view returns (PatientWord word) {
         word = _patients[patient];
         uint8 status = word.status();
         require(status != uint8(PatientStatus.UNKNOWN), UnknownPatient(patient));
@@ -171,10 +146,7 @@ abstract contract PatientRegistry is MemberRegistry {
     }
 
     /// @dev Reverts unless the patient of this word is active: registered, neither ended nor frozen.
-    function _requireRelationship(
-        address patient,
-        PatientWord word
-    ) internal pure {
+    function _requireRelationship(address patient, PatientWord word) internal pure {
         uint8 status = word.status();
         require(status != uint8(PatientStatus.UNKNOWN), UnknownPatient(patient));
         require(status == uint8(PatientStatus.ACTIVE), PatientNotActive(patient, status));

@@ -77,16 +77,12 @@ abstract contract RecordRegistry is PatientRegistry {
 
     /// @notice Publishes a record.
     /// @return recordId keccak256(abi.encode(chain id, this contract, author, patient, nonce)).
-    function publish(
-        Publication memory publication
-    ) external whileOpen returns (bytes32 recordId) {
+    function publish(Publication memory publication) external whileOpen returns (bytes32 recordId) {
         recordId = _publishOne(publication);
     }
 
     /// @notice Publishes several records, all or none.
-    function publishBatch(
-        Publication[] calldata publications
-    ) external whileOpen {
+    function publishBatch(Publication[] calldata publications) external whileOpen {
         require(publications.length != 0, BatchEmpty());
         _requireActiveWithRole(msg.sender, ROLE_PROVIDER);
         Chain storage chain = _authorChains[msg.sender];
@@ -100,10 +96,11 @@ abstract contract RecordRegistry is PatientRegistry {
     /// @notice Publishes a record that corrects another one of the same patient and author. A restriction by the patient
     /// carries over to the correction.
     /// @param supersededRecordId The record corrected: neither superseded nor retracted.
-    function correct(
-        Publication memory publication,
-        bytes32 supersededRecordId
-    ) external whileOpen returns (bytes32 recordId) {
+    function correct(Publication memory publication, bytes32 supersededRecordId)
+        external
+        whileOpen
+        returns (bytes32 recordId)
+    {
         RecordWord superseded = _requirePublished(supersededRecordId);
         // A patient has one provider for good, so the same patient means the same author.
         _requireSamePatient(supersededRecordId, publication.patient, superseded);
@@ -122,9 +119,7 @@ abstract contract RecordRegistry is PatientRegistry {
 
     /// @notice Withdraws a record that should not have been published. Only the patient's provider may, while active; also
     /// after the relationship ended or the ledger was sealed.
-    function retract(
-        bytes32 recordId
-    ) external {
+    function retract(bytes32 recordId) external {
         RecordWord word = _requirePublished(recordId);
         _requireProvider(_patient(word.patient()));
         _requireActiveWithRole(msg.sender, ROLE_PROVIDER);
@@ -135,10 +130,7 @@ abstract contract RecordRegistry is PatientRegistry {
 
     /// @notice Restricts a record to the consents that name it, or lifts that.
     /// @param signature The patient's EIP-712 signature over `restriction`.
-    function restrictRecord(
-        Restriction calldata restriction,
-        bytes calldata signature
-    ) external {
+    function restrictRecord(Restriction calldata restriction, bytes calldata signature) external {
         bytes32 recordId = restriction.recordId;
         RecordWord word = _requirePublished(recordId);
         _requireSamePatient(recordId, restriction.patient, word);
@@ -150,9 +142,7 @@ abstract contract RecordRegistry is PatientRegistry {
     }
 
     /// @notice The records' packed words (layout: words/RecordWord.sol), in the order asked; 0 is unknown.
-    function recordWords(
-        bytes32[] calldata recordIds
-    ) external view returns (uint256[] memory words) {
+    function recordWords(bytes32[] calldata recordIds) external view returns (uint256[] memory words) {
         words = new uint256[](recordIds.length);
         for (uint256 i = 0; i < recordIds.length; ++i) {
             words[i] = RecordWord.unwrap(_records[recordIds[i]]);
@@ -160,9 +150,7 @@ abstract contract RecordRegistry is PatientRegistry {
     }
 
     /// @notice The heads of the authors' chains (layout: words/HeadWord.sol), in the order asked; 0 is no publication.
-    function authorWords(
-        address[] calldata authors
-    ) external view returns (uint256[] memory words) {
+    function authorWords(address[] calldata authors) external view returns (uint256[] memory words) {
         words = new uint256[](authors.length);
         for (uint256 i = 0; i < authors.length; ++i) {
             words[i] = HeadWord.unwrap(_authorChains[authors[i]].head);
@@ -170,16 +158,12 @@ abstract contract RecordRegistry is PatientRegistry {
     }
 
     /// @dev The record's word; reverts if unknown.
-    function _requirePublished(
-        bytes32 recordId
-    ) internal view returns (RecordWord word) {
+    function _requirePublished(bytes32 recordId) internal view returns (RecordWord word) {
         word = _records[recordId];
         require(word.isPublished(), UnknownRecord(recordId));
     }
 
-    function _publishOne(
-        Publication memory publication
-    ) private returns (bytes32 recordId) {
+    function _publishOne(Publication memory publication) private returns (bytes32 recordId) {
         _requireActiveWithRole(msg.sender, ROLE_PROVIDER);
         Chain storage chain = _authorChains[msg.sender];
         (recordId, chain.head) = _publish(publication, chain.head);
@@ -187,10 +171,7 @@ abstract contract RecordRegistry is PatientRegistry {
 
     /// @dev Checks and stores a publication by the caller, whom the callers of this function checked to be an active
     /// provider; returns the author's chain with it linked.
-    function _publish(
-        Publication memory publication,
-        HeadWord head
-    ) private returns (bytes32 recordId, HeadWord) {
+    function _publish(Publication memory publication, HeadWord head) private returns (bytes32 recordId, HeadWord) {
         address patient = publication.patient;
         PatientWord word = _patient(patient);
         _requireRelationship(patient, word);
@@ -215,10 +196,7 @@ abstract contract RecordRegistry is PatientRegistry {
         return (recordId, head);
     }
 
-    function _requirePublishable(
-        Publication memory publication,
-        uint16 epoch
-    ) private view {
+    function _requirePublishable(Publication memory publication, uint16 epoch) private view {
         uint8 category = publication.category;
         require(category <= uint8(type(Category).max), CategoryUnknown(category));
         require(publication.startDay <= publication.endDay, PeriodInvalid(publication.startDay, publication.endDay));
@@ -228,17 +206,11 @@ abstract contract RecordRegistry is PatientRegistry {
         require(codec == CODEC_RAW || codec == CODEC_DAG_PB, CidCodecUnknown(codec));
     }
 
-    function _requireProvider(
-        PatientWord word
-    ) private view {
+    function _requireProvider(PatientWord word) private view {
         require(msg.sender == word.provider(), NotTheProvider(msg.sender, word.provider()));
     }
 
-    function _requireSamePatient(
-        bytes32 recordId,
-        address patient,
-        RecordWord word
-    ) private pure {
+    function _requireSamePatient(bytes32 recordId, address patient, RecordWord word) private pure {
         require(patient == word.patient(), RecordOfAnotherPatient(recordId, patient, word.patient()));
     }
 }

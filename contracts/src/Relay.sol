@@ -15,9 +15,7 @@ abstract contract Relay {
 
     /// @notice Runs calls of this contract one after the other, each on behalf of the caller.
     /// @param calls ABI-encoded calls.
-    function relay(
-        bytes[] calldata calls
-    ) external {
+    function relay(bytes[] calldata calls) external {
         for (uint256 i = 0; i < calls.length; ++i) {
             require(bytes4(calls[i]) != this.relay.selector, NestedRelay(i));
             uint256 gasBefore = gasleft();

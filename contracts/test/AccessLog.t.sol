@@ -10,23 +10,15 @@ import {LedgerTest} from "./LedgerTest.sol";
 import {Vm, vm} from "./Vm.sol";
 
 contract AccessLogTest is LedgerTest {
-    function expectReason(
-        AccessRequest memory request_,
-        Reason expected,
-        string memory message
-    ) private {
+    function expectReason(AccessRequest memory request_, Reason expected, string memory message) private {
         vm.assertEq(uint256(request(request_)), uint256(expected), message);
     }
 
-    function usesOf(
-        bytes32 consentId
-    ) private view returns (uint256) {
+    function usesOf(bytes32 consentId) private view returns (uint256) {
         return uint24(ledger.consentWords(one(consentId))[0] >> 200);
     }
 
-    function setClinicRoles(
-        uint16 roles
-    ) private {
+    function setClinicRoles(uint16 roles) private {
         vm.prank(administrator);
         ledger.setMemberRoles(clinic, roles);
     }
@@ -240,9 +232,7 @@ contract AccessLogTest is LedgerTest {
         revert("no slot holds the chain");
     }
 
-    function requestBatch(
-        bytes memory groups
-    ) private {
+    function requestBatch(bytes memory groups) private {
         vm.prank(clinic);
         ledger.requestAccessBatch(uint8(Purpose.TREAT), "response key", "person", groups);
     }

@@ -15,35 +15,24 @@ import {Vm, vm} from "./Vm.sol";
 contract ConsentRegistryTest is LedgerTest {
     uint256 private constant REVOKED = uint256(2) << 248;
 
-    function word(
-        Grant memory t,
-        uint24 uses
-    ) private pure returns (uint256) {
+    function word(Grant memory t, uint24 uses) private pure returns (uint256) {
         return uint256(t.categories) | (uint256(t.purposes) << 32) | (uint256(t.validFrom) << 48)
             | (uint256(t.validUntil) << 88) | (uint256(t.dataFrom) << 128) | (uint256(t.dataUntil) << 152)
             | (uint256(t.maxUses) << 176) | (uint256(uses) << 200) | (uint256(t.flags) << 224) | (uint256(1) << 248);
     }
 
-    function consentIdOf(
-        Grant memory t
-    ) private view returns (bytes32) {
+    function consentIdOf(Grant memory t) private view returns (bytes32) {
         return keccak256(abi.encode(block.chainid, address(ledger), t.patient, t.grantee, t.recordId, uint256(t.nonce)));
     }
 
-    function expectRefused(
-        Grant memory terms_,
-        bytes memory reason
-    ) private {
+    function expectRefused(Grant memory terms_, bytes memory reason) private {
         bytes memory signature = sign(PATIENT_KEY, hashOf(terms_));
         vm.expectRevert(reason);
         ledger.grant(terms_, signature);
         assertWord(ledger.consentWords(one(consentIdOf(terms_))), 0, "nothing stored");
     }
 
-    function expectForged(
-        Grant memory terms_,
-        bytes memory signature
-    ) private {
+    function expectForged(Grant memory terms_, bytes memory signature) private {
         (bool done, bytes memory reason) = address(ledger).call(abi.encodeCall(ledger.grant, (terms_, signature)));
         vm.assertTrue(!done, "a forged grant landed");
         vm.assertEq(bytes32(bytes4(reason)), bytes32(LedgerBase.SignatureInvalid.selector), "for its signature");
@@ -119,9 +108,7 @@ contract ConsentRegistryTest is LedgerTest {
         expectRefused(bad, abi.encodeWithSelector(PatientRegistry.UnknownPatient.selector, thief));
     }
 
-    function validityInvalid(
-        Grant memory t
-    ) private view returns (bytes memory) {
+    function validityInvalid(Grant memory t) private view returns (bytes memory) {
         return abi.encodeWithSelector(
             ConsentRegistry.GrantValidityInvalid.selector, t.validFrom, t.validUntil, block.timestamp
         );
@@ -169,9 +156,7 @@ contract ConsentRegistryTest is LedgerTest {
     }
 
     /// Each field of the terms is signed.
-    function test_attack_alteredTerms_revert(
-        uint8 field
-    ) public {
+    function test_attack_alteredTerms_revert(uint8 field) public {
         Grant memory terms_ = terms();
         bytes memory signature = sign(PATIENT_KEY, hashOf(terms_));
         field = field % 12;
@@ -207,10 +192,7 @@ contract ConsentRegistryTest is LedgerTest {
     }
 
     /// A value beyond its type must not become a small one: 2**24 uses would be 0, unlimited; an address has no upper bits.
-    function test_attack_dirtyUpperBits_revert(
-        uint8 field,
-        uint8 bit
-    ) public {
+    function test_attack_dirtyUpperBits_revert(uint8 field, uint8 bit) public {
         uint8[12] memory bits = [160, 160, 32, 16, 40, 40, 24, 24, 24, 24, 64, 40];
         uint8[12] memory slots = [0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
         uint256 i = field % 12;

@@ -35,9 +35,7 @@ struct Case {
 }
 
 /// @dev The specification's list of reasons, sentence by sentence.
-function specifiedReason(
-    Case memory c
-) pure returns (Reason) {
+function specifiedReason(Case memory c) pure returns (Reason) {
     if (!c.active) return Reason.MEMBER_SUSPENDED;
     if (c.purpose == uint8(Purpose.BTG)) return Reason.ROLE_LACKING;
     if (c.purpose == uint8(Purpose.HRESCH) ? c.roles & 4 == 0 : c.roles & 2 == 0) return Reason.ROLE_LACKING;
@@ -58,9 +56,7 @@ function specifiedReason(
 }
 
 contract DecisionTest {
-    function decided(
-        Case memory c
-    ) private pure returns (uint8) {
+    function decided(Case memory c) private pure returns (uint8) {
         PatientWord patient = PatientWord.wrap(
             (uint256(c.deniedCategories) << 160) | (uint256(c.deniedPurposes) << 192)
                 | (uint256(c.patientStatus) << 224)
@@ -77,16 +73,12 @@ contract DecisionTest {
         return broken == 0 ? 0 : firstReason(broken);
     }
 
-    function recordBits(
-        Case memory c
-    ) private pure returns (uint256) {
+    function recordBits(Case memory c) private pure returns (uint256) {
         return (uint256(c.category) << 160) | (uint256(c.recordFlags) << 168) | (uint256(c.startDay) << 176)
             | (uint256(c.endDay) << 200);
     }
 
-    function consentBits(
-        Case memory c
-    ) private pure returns (uint256) {
+    function consentBits(Case memory c) private pure returns (uint256) {
         return uint256(c.categories) | (uint256(c.purposes) << 32) | (uint256(c.validFrom) << 48)
             | (uint256(c.validUntil) << 88) | (uint256(c.dataFrom) << 128) | (uint256(c.dataUntil) << 152)
             | (uint256(c.maxUses) << 176) | (uint256(c.uses) << 200) | (uint256(c.consentStatus) << 248);
@@ -94,9 +86,7 @@ contract DecisionTest {
 
     /// @dev Most cases break few rules, and compared numbers are close: else all would fail at the first rule, and none would
     /// stand at a bound.
-    function small(
-        Case memory c
-    ) private pure returns (Case memory) {
+    function small(Case memory c) private pure returns (Case memory) {
         c.active = c.active || c.roles % 8 != 0;
         c.roles = c.roles % 8 == 7 ? 1 : c.roles % 8 | 6;
         c.patientStatus = c.patientStatus % 16 == 0 ? 3 : 1 + c.patientStatus % 2;
@@ -115,16 +105,12 @@ contract DecisionTest {
         return c;
     }
 
-    function test_decide_smallFields_givesTheSpecifiedReason(
-        Case memory c
-    ) public pure {
+    function test_decide_smallFields_givesTheSpecifiedReason(Case memory c) public pure {
         c = small(c);
         vm.assertEq(uint256(decided(c)), uint256(specifiedReason(c)), "reason");
     }
 
-    function test_decide_anyFields_givesTheSpecifiedReason(
-        Case memory c
-    ) public pure {
+    function test_decide_anyFields_givesTheSpecifiedReason(Case memory c) public pure {
         c.purpose %= 8;
         c.category %= 22;
         c.consentStatus %= 3;
@@ -141,9 +127,7 @@ contract DecisionTest {
         vm.assertEq(seen, 0xffff, "every reason was drawn");
     }
 
-    function drawn(
-        uint256 seed
-    ) private pure returns (Case memory c) {
+    function drawn(uint256 seed) private pure returns (Case memory c) {
         uint256 first = uint256(keccak256(abi.encode(seed)));
         uint256 second = uint256(keccak256(abi.encode(first)));
         c.active = first & 1 != 0;

@@ -96,9 +96,7 @@ contract LedgerInvariantsTest {
         vm.assertEq(seen, 0xffff, "every reason was decided");
     }
 
-    function step(
-        uint256 draw
-    ) private {
+    function step(uint256 draw) private {
         uint256 who = draw >> 8;
         uint8 small = uint8(draw >> 16);
         uint256 action = draw % 16;

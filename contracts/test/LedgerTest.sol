@@ -39,16 +39,11 @@ abstract contract LedgerTest {
         record = publish(publication(patient, 1));
     }
 
-    function sign(
-        uint256 key,
-        bytes32 structHash
-    ) internal view returns (bytes memory) {
+    function sign(uint256 key, bytes32 structHash) internal view returns (bytes memory) {
         return signIn(domainSeparator(block.chainid, address(ledger)), key, structHash);
     }
 
-    function keysOf(
-        uint256 key
-    ) internal view returns (MemberKeys memory keys) {
+    function keysOf(uint256 key) internal view returns (MemberKeys memory keys) {
         keys.member = vm.addr(key);
         keys.name = "a member";
         keys.endpoint = "https://member.example";
@@ -59,37 +54,25 @@ abstract contract LedgerTest {
         keys.deadline = uint40(block.timestamp + 600);
     }
 
-    function enrol(
-        uint256 key,
-        uint16 roles
-    ) internal {
+    function enrol(uint256 key, uint16 roles) internal {
         MemberKeys memory keys = keysOf(key);
         bytes memory signature = sign(key, hashOf(keys));
         vm.prank(administrator);
         ledger.enrolMember(keys, roles, signature);
     }
 
-    function registrationOf(
-        uint256 key,
-        address provider
-    ) internal view returns (Registration memory) {
+    function registrationOf(uint256 key, address provider) internal view returns (Registration memory) {
         return Registration(vm.addr(key), provider, keccak256("keyring 1"), 1, uint40(block.timestamp + 600));
     }
 
-    function register(
-        uint256 key,
-        address provider
-    ) internal {
+    function register(uint256 key, address provider) internal {
         Registration memory registration = registrationOf(key, provider);
         bytes memory signature = sign(key, hashOf(registration));
         vm.prank(provider);
         ledger.registerPatient(registration, signature);
     }
 
-    function publication(
-        address patient_,
-        uint64 nonce
-    ) internal view returns (Publication memory) {
+    function publication(address patient_, uint64 nonce) internal view returns (Publication memory) {
         return Publication({
             patient: patient_,
             category: uint8(Category.LABORATORY),
@@ -105,9 +88,7 @@ abstract contract LedgerTest {
         });
     }
 
-    function publish(
-        Publication memory publication_
-    ) internal returns (bytes32) {
+    function publish(Publication memory publication_) internal returns (bytes32) {
         vm.prank(hospital);
         return ledger.publish(publication_);
     }
@@ -131,64 +112,39 @@ abstract contract LedgerTest {
         });
     }
 
-    function grant(
-        uint256 key,
-        Grant memory terms_
-    ) internal returns (bytes32) {
+    function grant(uint256 key, Grant memory terms_) internal returns (bytes32) {
         return ledger.grant(terms_, sign(key, hashOf(terms_)));
     }
 
-    function revocation(
-        uint64 nonce
-    ) internal view returns (Revocation memory) {
+    function revocation(uint64 nonce) internal view returns (Revocation memory) {
         return Revocation(patient, clinic, 0, nonce);
     }
 
-    function revoke(
-        uint256 key,
-        Revocation memory revocation_
-    ) internal returns (bytes32) {
+    function revoke(uint256 key, Revocation memory revocation_) internal returns (bytes32) {
         return ledger.revoke(revocation_, sign(key, hashOf(revocation_)));
     }
 
-    function freeze(
-        uint256 key
-    ) internal {
+    function freeze(uint256 key) internal {
         Freeze memory freeze_ = Freeze(vm.addr(key), 1);
         ledger.freezePatient(freeze_, sign(key, hashOf(freeze_)));
     }
 
-    function endRelationship(
-        uint256 key
-    ) internal {
+    function endRelationship(uint256 key) internal {
         RelationshipEnd memory end = RelationshipEnd(vm.addr(key), hospital, 1);
         ledger.endRelationship(end, sign(key, hashOf(end)));
     }
 
-    function deny(
-        uint256 key,
-        uint32 categories,
-        uint16 purposes,
-        uint24 nonce
-    ) internal {
+    function deny(uint256 key, uint32 categories, uint16 purposes, uint24 nonce) internal {
         DenyPolicy memory policy = DenyPolicy(vm.addr(key), categories, purposes, nonce);
         ledger.changeDenyPolicy(policy, sign(key, hashOf(policy)));
     }
 
-    function restrict(
-        uint256 key,
-        bytes32 recordId,
-        bool restricted,
-        uint16 nonce
-    ) internal {
+    function restrict(uint256 key, bytes32 recordId, bool restricted, uint16 nonce) internal {
         Restriction memory restriction = Restriction(vm.addr(key), recordId, restricted, nonce);
         ledger.restrictRecord(restriction, sign(key, hashOf(restriction)));
     }
 
-    function setActive(
-        address member,
-        bool active
-    ) internal {
+    function setActive(address member, bool active) internal {
         vm.prank(administrator);
         ledger.setMemberActive(member, active);
     }
@@ -198,47 +154,34 @@ abstract contract LedgerTest {
         ledger.seal(address(0x5ea1));
     }
 
-    function requestOf(
-        bytes32 recordId,
-        uint64 consentNonce
-    ) internal pure returns (AccessRequest memory) {
+    function requestOf(bytes32 recordId, uint64 consentNonce) internal pure returns (AccessRequest memory) {
         return AccessRequest(recordId, consentNonce, false, uint8(Purpose.TREAT), "response key", "person");
     }
 
-    function request(
-        AccessRequest memory request_
-    ) internal returns (uint8) {
+    function request(AccessRequest memory request_) internal returns (uint8) {
         vm.prank(clinic);
         return ledger.requestAccess(request_);
     }
 
-    function groupOf(
-        uint64 consentNonce,
-        bool recordScope,
-        bytes32[] memory recordIds
-    ) internal pure returns (bytes memory) {
+    function groupOf(uint64 consentNonce, bool recordScope, bytes32[] memory recordIds)
+        internal
+        pure
+        returns (bytes memory)
+    {
         return abi.encodePacked(consentNonce, recordScope, uint16(recordIds.length), recordIds);
     }
 
-    function one(
-        address item
-    ) internal pure returns (address[] memory items) {
+    function one(address item) internal pure returns (address[] memory items) {
         items = new address[](1);
         items[0] = item;
     }
 
-    function one(
-        bytes32 item
-    ) internal pure returns (bytes32[] memory items) {
+    function one(bytes32 item) internal pure returns (bytes32[] memory items) {
         items = new bytes32[](1);
         items[0] = item;
     }
 
-    function assertWord(
-        uint256[] memory words,
-        uint256 expected,
-        string memory message
-    ) internal pure {
+    function assertWord(uint256[] memory words, uint256 expected, string memory message) internal pure {
         vm.assertEq(words.length, 1, "one word");
         vm.assertEq(words[0], expected, message);
     }

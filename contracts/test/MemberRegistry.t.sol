@@ -13,11 +13,7 @@ import {vm} from "./Vm.sol";
 contract MemberRegistryTest is LedgerTest {
     uint256 private constant NEW_KEY = 0x1009;
 
-    function expectEnrolmentRefused(
-        MemberKeys memory keys,
-        uint16 roles,
-        bytes memory reason
-    ) private {
+    function expectEnrolmentRefused(MemberKeys memory keys, uint16 roles, bytes memory reason) private {
         bytes memory signature = sign(NEW_KEY, hashOf(keys));
         vm.prank(administrator);
         vm.expectRevert(reason);

@@ -13,22 +13,16 @@ import {vm} from "./Vm.sol";
 contract PatientRegistryTest is LedgerTest {
     uint256 private constant NEW_KEY = 0x2009;
 
-    function word(
-        uint32 categories,
-        uint16 purposes,
-        uint16 epoch,
-        uint8 status,
-        uint24 nonce
-    ) private view returns (uint256) {
+    function word(uint32 categories, uint16 purposes, uint16 epoch, uint8 status, uint24 nonce)
+        private
+        view
+        returns (uint256)
+    {
         return uint256(uint160(hospital)) | (uint256(categories) << 160) | (uint256(purposes) << 192)
             | (uint256(epoch) << 208) | (uint256(status) << 224) | (uint256(nonce) << 232);
     }
 
-    function expectRegistrationRefused(
-        Registration memory registration,
-        address sender,
-        bytes memory reason
-    ) private {
+    function expectRegistrationRefused(Registration memory registration, address sender, bytes memory reason) private {
         bytes memory signature = sign(NEW_KEY, hashOf(registration));
         vm.prank(sender);
         vm.expectRevert(reason);

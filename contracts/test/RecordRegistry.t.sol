@@ -12,34 +12,23 @@ import {hashOf} from "./Signing.sol";
 import {Vm, vm} from "./Vm.sol";
 
 contract RecordRegistryTest is LedgerTest {
-    function word(
-        uint8 flags,
-        uint16 statusNonce
-    ) private view returns (uint256) {
+    function word(uint8 flags, uint16 statusNonce) private view returns (uint256) {
         return uint256(uint160(patient)) | (6 << 160) | (uint256(flags) << 168) | (uint256(DAY) << 176)
             | (uint256(DAY) << 200) | (1 << 224) | (uint256(statusNonce) << 240);
     }
 
-    function expectRefused(
-        Publication memory publication_,
-        bytes memory reason
-    ) private {
+    function expectRefused(Publication memory publication_, bytes memory reason) private {
         vm.prank(hospital);
         vm.expectRevert(reason);
         ledger.publish(publication_);
     }
 
-    function retract(
-        bytes32 recordId
-    ) private {
+    function retract(bytes32 recordId) private {
         vm.prank(hospital);
         ledger.retract(recordId);
     }
 
-    function correct(
-        uint64 nonce,
-        bytes32 superseded
-    ) private returns (bytes32) {
+    function correct(uint64 nonce, bytes32 superseded) private returns (bytes32) {
         Publication memory correction = publication(patient, nonce);
         vm.prank(hospital);
         return ledger.correct(correction, superseded);

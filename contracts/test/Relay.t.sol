@@ -10,23 +10,17 @@ import {hashOf} from "./Signing.sol";
 import {Vm, vm} from "./Vm.sol";
 
 contract RelayTest is LedgerTest {
-    function grantCall(
-        uint64 nonce
-    ) private view returns (bytes memory) {
+    function grantCall(uint64 nonce) private view returns (bytes memory) {
         Grant memory terms_ = terms();
         terms_.nonce = nonce;
         return abi.encodeCall(ledger.grant, (terms_, sign(PATIENT_KEY, hashOf(terms_))));
     }
 
-    function consentIdOf(
-        uint64 nonce
-    ) private view returns (bytes32) {
+    function consentIdOf(uint64 nonce) private view returns (bytes32) {
         return keccak256(abi.encode(block.chainid, address(ledger), patient, clinic, bytes32(0), uint256(nonce)));
     }
 
-    function statusOf(
-        uint64 nonce
-    ) private view returns (uint256) {
+    function statusOf(uint64 nonce) private view returns (uint256) {
         return ledger.consentWords(one(consentIdOf(nonce)))[0] >> 248;
     }
 
@@ -77,9 +71,7 @@ contract RelayTest is LedgerTest {
 
     /// A relayer gives too little gas, so that the last items "fail" and are lost. Whatever the gas, a batch that succeeds
     /// has landed every item.
-    function test_attack_starvedRelay_losesNoItem(
-        uint256 gasLimit
-    ) public {
+    function test_attack_starvedRelay_losesNoItem(uint256 gasLimit) public {
         bytes[] memory calls = new bytes[](4);
         for (uint64 i = 0; i < 4; ++i) {
             calls[i] = grantCall(i);

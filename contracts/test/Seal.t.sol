@@ -10,10 +10,7 @@ import {vm} from "./Vm.sol";
 contract SealTest is LedgerTest {
     address private constant SUCCESSOR = address(0x5ea1);
 
-    function expectSealed(
-        address sender,
-        bytes memory call
-    ) private {
+    function expectSealed(address sender, bytes memory call) private {
         vm.prank(sender);
         (bool done, bytes memory reason) = address(ledger).call(call);
         vm.assertTrue(!done, "a sealed ledger took it");

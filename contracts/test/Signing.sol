@@ -6,10 +6,7 @@ import {vm} from "./Vm.sol";
 
 // EIP-712 by hand, so that a slip in the contract's own type strings or domain shows.
 
-function domainSeparator(
-    uint256 chainId,
-    address verifyingContract
-) pure returns (bytes32) {
+function domainSeparator(uint256 chainId, address verifyingContract) pure returns (bytes32) {
     return keccak256(
         abi.encode(
             keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
@@ -22,18 +19,12 @@ function domainSeparator(
 }
 
 /// @dev The signature r, s, v by `key` over a struct in a domain.
-function signIn(
-    bytes32 domain,
-    uint256 key,
-    bytes32 structHash
-) pure returns (bytes memory) {
+function signIn(bytes32 domain, uint256 key, bytes32 structHash) pure returns (bytes memory) {
     (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, keccak256(abi.encodePacked(hex"1901", domain, structHash)));
     return abi.encodePacked(r, s, v);
 }
 
-function hashOf(
-    MemberKeys memory keys
-) pure returns (bytes32) {
+function hashOf(MemberKeys memory keys) pure returns (bytes32) {
     return keccak256(
         abi.encode(
             keccak256(
@@ -50,9 +41,7 @@ function hashOf(
     );
 }
 
-function hashOf(
-    Registration memory registration
-) pure returns (bytes32) {
+function hashOf(Registration memory registration) pure returns (bytes32) {
     return keccak256(
         abi.encode(
             keccak256(
@@ -63,9 +52,7 @@ function hashOf(
     );
 }
 
-function hashOf(
-    KeyringRotation memory rotation
-) pure returns (bytes32) {
+function hashOf(KeyringRotation memory rotation) pure returns (bytes32) {
     return keccak256(
         abi.encode(
             keccak256("KeyringRotation(address patient,uint16 epoch,bytes32 keyringDigest,uint64 nonce)"), rotation
@@ -73,37 +60,27 @@ function hashOf(
     );
 }
 
-function hashOf(
-    DenyPolicy memory policy
-) pure returns (bytes32) {
+function hashOf(DenyPolicy memory policy) pure returns (bytes32) {
     return keccak256(
         abi.encode(keccak256("DenyPolicy(address patient,uint32 categories,uint16 purposes,uint24 nonce)"), policy)
     );
 }
 
-function hashOf(
-    RelationshipEnd memory end
-) pure returns (bytes32) {
+function hashOf(RelationshipEnd memory end) pure returns (bytes32) {
     return keccak256(abi.encode(keccak256("RelationshipEnd(address patient,address provider,uint64 nonce)"), end));
 }
 
-function hashOf(
-    Freeze memory freeze
-) pure returns (bytes32) {
+function hashOf(Freeze memory freeze) pure returns (bytes32) {
     return keccak256(abi.encode(keccak256("Freeze(address patient,uint64 nonce)"), freeze));
 }
 
-function hashOf(
-    Restriction memory restriction
-) pure returns (bytes32) {
+function hashOf(Restriction memory restriction) pure returns (bytes32) {
     return keccak256(
         abi.encode(keccak256("Restriction(address patient,bytes32 recordId,bool restricted,uint16 nonce)"), restriction)
     );
 }
 
-function hashOf(
-    Grant memory terms
-) pure returns (bytes32) {
+function hashOf(Grant memory terms) pure returns (bytes32) {
     return keccak256(
         abi.encode(
             keccak256(
@@ -114,9 +91,7 @@ function hashOf(
     );
 }
 
-function hashOf(
-    Revocation memory revocation
-) pure returns (bytes32) {
+function hashOf(Revocation memory revocation) pure returns (bytes32) {
     return keccak256(
         abi.encode(keccak256("Revocation(address patient,address grantee,bytes32 recordId,uint64 nonce)"), revocation)
     );

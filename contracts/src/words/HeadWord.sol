@@ -16,22 +16,16 @@ error ChainFull();
 using {count, nextCount, withDecision, withPublication} for HeadWord global;
 
 /// @dev A chain without links whose first word depends on `seed`.
-function newHeadWord(
-    bytes32 seed
-) pure returns (HeadWord) {
+function newHeadWord(bytes32 seed) pure returns (HeadWord) {
     return HeadWord.wrap(uint256(seed) & ~uint256(type(uint32).max));
 }
 
-function count(
-    HeadWord word
-) pure returns (uint32) {
+function count(HeadWord word) pure returns (uint32) {
     return uint32(HeadWord.unwrap(word));
 }
 
 /// @dev How many links there are with the next one; reverts after 2**32 - 1: a chain never starts again.
-function nextCount(
-    HeadWord word
-) pure returns (uint256 next) {
+function nextCount(HeadWord word) pure returns (uint256 next) {
     unchecked {
         next = uint256(count(word)) + 1;
     }
@@ -40,12 +34,7 @@ function nextCount(
 
 /// @dev An access chain with one decision more: the link's hash is keccak256(abi.encode(word, sequence << 8 | reason, recordId,
 /// rest)), made in memory that stays free.
-function withDecision(
-    HeadWord word,
-    uint8 reason,
-    bytes32 recordId,
-    bytes32 rest
-) pure returns (HeadWord next) {
+function withDecision(HeadWord word, uint8 reason, bytes32 recordId, bytes32 rest) pure returns (HeadWord next) {
     uint256 sequence = nextCount(word);
     uint256 sequenceAndReason = (sequence << 8) | reason;
     assembly ("memory-safe") {
@@ -60,13 +49,10 @@ function withDecision(
 
 /// @dev An author's chain with one publication more: the link's hash is keccak256(abi.encode(word, recordId, headerDigest,
 /// cidCodec, cidDigest)), made in memory that stays free.
-function withPublication(
-    HeadWord word,
-    bytes32 recordId,
-    bytes32 headerDigest,
-    uint256 cidCodec,
-    bytes32 cidDigest
-) pure returns (HeadWord next) {
+function withPublication(HeadWord word, bytes32 recordId, bytes32 headerDigest, uint256 cidCodec, bytes32 cidDigest)
+    pure
+    returns (HeadWord next)
+{
     uint256 position = nextCount(word);
     assembly ("memory-safe") {
         let start := mload(0x40)

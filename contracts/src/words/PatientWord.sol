@@ -26,75 +26,49 @@ uint256 constant STATUS_SHIFT = 224;
 uint256 constant POLICY_NONCE_SHIFT = 232;
 
 /// @dev A patient just registered: epoch 1, active, nothing denied.
-function newPatientWord(
-    address provider_
-) pure returns (PatientWord) {
+function newPatientWord(address provider_) pure returns (PatientWord) {
     return PatientWord.wrap(
         uint256(uint160(provider_)) | (1 << EPOCH_SHIFT) | (uint256(PatientStatus.ACTIVE) << STATUS_SHIFT)
     );
 }
 
-function provider(
-    PatientWord word
-) pure returns (address) {
+function provider(PatientWord word) pure returns (address) {
     return address(uint160(PatientWord.unwrap(word)));
 }
 
-function deniedCategories(
-    PatientWord word
-) pure returns (uint32) {
+function deniedCategories(PatientWord word) pure returns (uint32) {
     return uint32(PatientWord.unwrap(word) >> DENIED_CATEGORIES_SHIFT);
 }
 
 /// @param purpose A value of Purpose, so below 16.
-function deniesPurpose(
-    PatientWord word,
-    uint8 purpose
-) pure returns (bool) {
+function deniesPurpose(PatientWord word, uint8 purpose) pure returns (bool) {
     return ((PatientWord.unwrap(word) >> DENIED_PURPOSES_SHIFT) >> purpose) & 1 != 0;
 }
 
-function epoch(
-    PatientWord word
-) pure returns (uint16) {
+function epoch(PatientWord word) pure returns (uint16) {
     return uint16(PatientWord.unwrap(word) >> EPOCH_SHIFT);
 }
 
 /// @dev A value of PatientStatus.
-function status(
-    PatientWord word
-) pure returns (uint8) {
+function status(PatientWord word) pure returns (uint8) {
     return uint8(PatientWord.unwrap(word) >> STATUS_SHIFT);
 }
 
-function policyNonce(
-    PatientWord word
-) pure returns (uint24) {
+function policyNonce(PatientWord word) pure returns (uint24) {
     return uint24(PatientWord.unwrap(word) >> POLICY_NONCE_SHIFT);
 }
 
-function withEpoch(
-    PatientWord word,
-    uint16 epoch_
-) pure returns (PatientWord) {
+function withEpoch(PatientWord word, uint16 epoch_) pure returns (PatientWord) {
     uint256 cleared = PatientWord.unwrap(word) & ~(uint256(type(uint16).max) << EPOCH_SHIFT);
     return PatientWord.wrap(cleared | (uint256(epoch_) << EPOCH_SHIFT));
 }
 
-function withStatus(
-    PatientWord word,
-    PatientStatus status_
-) pure returns (PatientWord) {
+function withStatus(PatientWord word, PatientStatus status_) pure returns (PatientWord) {
     uint256 cleared = PatientWord.unwrap(word) & ~(uint256(type(uint8).max) << STATUS_SHIFT);
     return PatientWord.wrap(cleared | (uint256(status_) << STATUS_SHIFT));
 }
 
-function withPolicy(
-    PatientWord word,
-    uint32 categories,
-    uint16 purposes,
-    uint24 nonce
-) pure returns (PatientWord) {
+function withPolicy(PatientWord word, uint32 categories, uint16 purposes, uint24 nonce) pure returns (PatientWord) {
     uint256 policyBits =
         (uint256(type(uint48).max) << DENIED_CATEGORIES_SHIFT) | (uint256(type(uint24).max) << POLICY_NONCE_SHIFT);
     return PatientWord.wrap(
