@@ -25,6 +25,10 @@ def check(directory: Path) -> list[str]:
         )
         expect(person["records_seen"] == published > 0, "expected the patient to see all that was published")
         expect(person["records_after_recovery"] == published, "expected all records again after recovery")
+        expect(
+            person["consents_after_recovery"] == person["consents"],
+            "expected all consents again after recovery",
+        )
         expect(person["read_by_clinic"] > 0, "expected the clinic to read")
         expect(
             person["receipt_permits"] == person["read_by_clinic"],

@@ -183,8 +183,9 @@ def _live(story: Story, patient: DemoPatient, material: Path) -> None:
         if done["missing"]:
             raise DemoFailed(f"the recovered wallet misses something: {done['missing']}")
         seen = story.phr("patient", "records", "--wallet", f"{wallet}-new-phone", *unlock)
-        facts["records_after_recovery"] = len(seen)
-        return f"{done['relationships']} relationships, {done['consents_rebuilt']} consents, {len(seen)} records again"
+        consents = story.phr("patient", "consents", "--all", "--wallet", f"{wallet}-new-phone", *unlock)
+        facts["records_after_recovery"], facts["consents_after_recovery"] = len(seen), len(consents)
+        return f"{done['relationships']} relationships, {len(consents)} consents, {len(seen)} records again"
 
     name = patient.name.split()[0]
     story.step(f"{name} creates a wallet", create)
