@@ -2,7 +2,7 @@
 
 import secrets
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Connection, delete, func, select
 
 from crypto.recovery import backup_locator
 from crypto.vault import check_backup
@@ -37,7 +37,7 @@ class Backups:
             NotAllowed: the caller's key is not the locator's.
             crypto.CryptoError: the bytes are no backup of this locator.
             Conflict: the version is below the one here, or the same with other bytes.
-            QuotaReached: there is no room.
+            QuotaReached: there is no room, not even in place of the versions that this locator has here.
         """
         _require_owner(signing_key, locator)
         version = check_backup(sealed, locator)
@@ -56,23 +56,32 @@ class Backups:
                     "copy of itself",
                     code="backup-outdated",
                 )
-            taken = connection.execute(
-                select(func.coalesce(func.sum(func.length(backups.c.sealed)), 0))
-            ).scalar_one()
-            if taken + len(sealed) > self._quota_bytes:
-                raise QuotaReached("this node has no room for more backups: use another member's node")
+            self._make_room(connection, locator, len(sealed))
             connection.execute(backups.insert().values(locator=locator, version=version, sealed=sealed))
-            kept = (
-                connection.execute(
-                    select(backups.c.version)
-                    .where(of_locator)
-                    .order_by(backups.c.version.desc())
-                    .limit(KEPT_VERSIONS)
-                )
-                .scalars()
-                .all()
-            )
-            connection.execute(delete(backups).where(of_locator, backups.c.version < min(kept)))
+
+    def _make_room(self, connection: Connection, locator: bytes, size_bytes: int) -> None:
+        """Deletes the oldest versions of this locator, down to none where room is short.
+
+        Anyone may store backups, so anyone may use the room up. What a locator has taken stays its own: its next
+        version may always replace the former ones.
+        """
+        of_locator = backups.c.locator == locator
+        length = func.length(backups.c.sealed)
+        held = connection.execute(
+            select(backups.c.version, length.label("size_bytes"))
+            .where(of_locator)
+            .order_by(backups.c.version)
+        ).all()
+        taken = connection.execute(select(func.coalesce(func.sum(length), 0))).scalar_one() + size_bytes
+        gone: list[int] = []
+        for row in held:
+            if len(held) - len(gone) < KEPT_VERSIONS and taken <= self._quota_bytes:
+                break
+            gone.append(row.version)
+            taken -= row.size_bytes
+        if taken > self._quota_bytes:
+            raise QuotaReached("this node has no room for more backups: use another member's node")
+        connection.execute(delete(backups).where(of_locator, backups.c.version.in_(gone)))
 
     def newest(self, signing_key: bytes, locator: bytes) -> bytes:
         """The newest backup under a locator.

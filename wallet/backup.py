@@ -1,15 +1,22 @@
 """The vault's backup at nodes: sealed under keys of the recovery phrase, so that nodes learn nothing but a size."""
 
+from crypto.errors import CryptoError
 from crypto.recovery import BackupKeys
-from crypto.vault import seal_backup
+from crypto.vault import check_backup, seal_backup
 from wallet import content as codec
 from wallet.agreement import QUORUM, ask_all
 from wallet.content import VaultContent
 from wallet.errors import NodeError, NodeRefused, TooFewNodes, WalletBehind
+from wallet.nodes import NodeClient
 from wallet.session import Session
 
 WANTED_COPIES = 3
 """Nodes that get each backup, if there are so many; two must acknowledge it."""
+CONFLICT = 409
+
+
+class BackupRefused(TooFewNodes):
+    """Nodes answer, and fewer than two of them take the vault's backup: they have no room for it, say."""
 
 
 def backup_keys(content: VaultContent) -> BackupKeys:
@@ -27,8 +34,9 @@ def store_backup(session: Session) -> tuple[str, ...]:
         Names of the nodes that acknowledged, two at least.
 
     Raises:
-        TooFewNodes: fewer than two did; the vault is unchanged but for the version.
-        WalletBehind: a node holds a newer version: another copy of this wallet is in use.
+        TooFewNodes: fewer than two did; the vault is unchanged but for the version. BackupRefused, a kind of it, if
+            a node answered, and refused.
+        WalletBehind: a node shows a newer version: another copy of this wallet is in use.
     """
     content = session.content
     access = content.backup.model_copy(update={"version": content.backup.version + 1})
@@ -39,24 +47,40 @@ def store_backup(session: Session) -> tuple[str, ...]:
     waiting = session.nodes()
     stored: list[str] = []
     failures: list[str] = []
+    refusals = 0
     wanted = WANTED_COPIES
     while waiting and len(stored) < QUORUM:
         asked, waiting = waiting[:wanted], waiting[wanted:]
         answers = ask_all(asked, lambda node: node.put_backup(keys, sealed))
         for client, answer in zip(asked, answers, strict=True):
-            if isinstance(answer, NodeRefused) and answer.status == 409:
-                raise WalletBehind(
-                    f"{client.name} holds a newer backup than version {access.version}: another copy of this wallet "
-                    "is in use. Use that one, or recover from the phrase"
-                )
+            if isinstance(answer, NodeRefused):
+                refusals += 1
+                if answer.status == CONFLICT and _shows_later(client, keys, access.version):
+                    raise WalletBehind(
+                        f"{client.name} holds a newer backup than version {access.version}: another copy of this "
+                        "wallet is in use. Use that one, or recover from the phrase"
+                    )
             if isinstance(answer, NodeError):
                 failures.append(str(answer))
             else:
                 stored.append(client.name)
         wanted = QUORUM - len(stored)
     if len(stored) < QUORUM:
-        raise TooFewNodes(
+        kind = BackupRefused if refusals else TooFewNodes
+        raise kind(
             f"the backup: expected {QUORUM} members to store it; {len(stored)} did ({'; '.join(failures)})"
         )
     session.progress("backup stored")
     return tuple(stored)
+
+
+def _shows_later(client: NodeClient, keys: BackupKeys, version: int) -> bool:
+    """Whether a node that says so really has a backup of ``version`` or later, signed by this vault's own key.
+
+    The word alone of a node does not count: a grantee's, say, who would rather keep its keys in force.
+    """
+    try:
+        shown = client.get_backup(keys)
+        return shown is not None and check_backup(shown, keys.locator) >= version
+    except (NodeError, CryptoError):
+        return False

@@ -12,7 +12,7 @@ from crypto.keyring import KeyringSecrets
 from ledger.messages import NO_RECORD, Revocation, SignedMessage
 from vocabulary import Category
 from wallet.agreement import QUORUM
-from wallet.backup import store_backup
+from wallet.backup import BackupRefused, store_backup
 from wallet.content import KnownConsent, Relationship, RelationshipStatus
 from wallet.directory import Directory
 from wallet.errors import NothingToDo, UnknownName, WalletBehind, WalletError
@@ -159,7 +159,7 @@ def _prepared(session: Session, entry: RevocationEntry) -> tuple[RevocationEntry
         return entry, ""
     try:
         store_backup(session)
-    except WalletBehind as error:
+    except (WalletBehind, BackupRefused) as error:
         return _without_keyring(session, entry), f"the keys were not changed: {error}"
     backed_up = entry.model_copy(update={"backed_up": True})
     session.replace_entry(entry, backed_up)

@@ -66,7 +66,7 @@ def test_backup_beyond_the_quota_is_refused_and_the_former_stays(tmp_path: Path)
     backups = open_backups(tmp_path, quota_bytes=len(first) + 10)
     backups.store(SIGNING, KEYS.locator, first)
     with pytest.raises(QuotaReached):
-        backups.store(SIGNING, KEYS.locator, seal_backup(b"second", KEYS, 2))
+        backups.store(SIGNING, KEYS.locator, seal_backup(b"second" * 1000, KEYS, 2))
     assert backups.newest(SIGNING, KEYS.locator) == first
 
 

@@ -24,7 +24,6 @@ from wallet import (
     RecoveryError,
     RecoveryPhrase,
     TooFewNodes,
-    UnfinishedOperation,
     Wallet,
     WalletBehind,
     relaying,
@@ -296,19 +295,14 @@ def test_register_without_two_backups_asks_the_provider_for_nothing(world: World
     assert world.person.register(other).patient == prepared
 
 
-def test_revoke_without_two_backups_puts_nothing_on_the_ledger_until_resumed(world: World) -> None:
+def test_revoke_without_two_backups_lands_and_says_that_it_changed_no_keys(world: World) -> None:
     consent_id = world.person.grant(world.network.members[2], LAB)
-    relayed = world.relays()
     for proxy in world.proxies[1:]:
         proxy.refuse("PUT /backups/")
-    with pytest.raises(TooFewNodes, match="backup"):
-        world.wallet.revoke(consent_id)
-    assert world.relays() == relayed
-    with pytest.raises(UnfinishedOperation):
-        world.wallet.grant(world.wallet.preview_grant(world.wish()))
-    for proxy in world.proxies:
-        proxy.honest()
-    assert world.wallet.resume().left == ()
+    receipt = world.wallet.revoke(consent_id)
+    assert "keys were not changed" in receipt.keyring_detail
+    assert receipt.rotated == ()
+    assert world.wallet.unfinished == ()
     assert [item.state for item in world.wallet.consents()] == [ConsentState.REVOKED]
 
 
