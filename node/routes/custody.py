@@ -23,9 +23,9 @@ def router(
     @routes.post("/deposits", openapi_extra=json_body(DepositBatch))
     def deposit(request: AuthenticatedRequest = Depends(provider)) -> DepositReceipts:
         """Keeps all that this custodian must hold of some records; durable when the signed receipts are answered."""
-        receipt = custody.deposit(request.caller.identifier, request.parse(DepositBatch))
-        metrics.deposits.inc()
-        return receipt
+        answer = custody.deposit(request.caller.identifier, request.parse(DepositBatch))
+        metrics.deposits.inc(len(answer.receipts))
+        return answer
 
     @routes.post("/releases", openapi_extra=json_body(ReleaseRequest))
     def release_shares(request: AuthenticatedRequest = Depends(requester)) -> ReleaseResponse:
