@@ -7,6 +7,7 @@ from crypto.recovery import RecoveryPhrase
 from wallet.content import KnownNode, Relationship, RelationshipStatus
 from wallet.directory import Directory
 from wallet.errors import (
+    InvalidTerms,
     LedgerRefused,
     NodeAnswerInvalid,
     NodeError,
@@ -44,7 +45,7 @@ from wallet.receipts import PermitEvidence, RevocationReceipt
 from wallet.recovery import Recovery
 from wallet.registration import RegistrationTicket
 from wallet.resuming import ResumeReport
-from wallet.terms import GrantWish, InvalidTerms, Terms
+from wallet.terms import GrantWish, Terms
 from wallet.wallet import Wallet
 
 __all__ = [

@@ -77,6 +77,10 @@ class UnknownName(WalletError):
     """No member, provider, record or consent of this name, or more than one."""
 
 
+class InvalidTerms(WalletError):
+    """Terms of a consent that nobody can mean, or that the ledger cannot hold."""
+
+
 class NothingToDo(WalletError):
     """The wish is fulfilled already, or concerns nothing that there is."""
 

@@ -160,25 +160,48 @@ def consents_overview(session: Session) -> tuple[ConsentSummary, ...]:
         TooFewNodes, NodesDisagree: see ``wallet.agreement``.
     """
     directory = session.directory()
-    summaries: list[ConsentSummary] = []
-    for relationship in session.registered():
-        view = session.consents(relationship.patient)
-        on_ledger = {consent.consent_id: consent for consent in view.consents}
-        known = {
-            entry.consent_id: entry
-            for entry in session.content.consents
-            if entry.patient == relationship.patient
-        }
-        for consent in view.consents:
-            summaries.append(summary_of(consent, relationship, directory, view.final.time, known))
-        for entry in known.values():
-            if entry.consent_id not in on_ledger:
-                summaries.append(_as_signed(entry, relationship, ConsentState.UNCONFIRMED))
+    summaries = [
+        summary
+        for relationship in session.registered()
+        for summary in _summaries(session, relationship, directory)
+    ]
     summaries.sort(
         key=lambda item: (item.state is ConsentState.UNCONFIRMED, item.valid_from, item.consent_id),
         reverse=True,
     )
     return tuple(summaries)
+
+
+def find_summary(session: Session, consent_id: bytes) -> ConsentSummary:
+    """One consent of this wallet. For one that the vault knows, nodes are asked about its pseudonym alone.
+
+    Raises:
+        UnknownName: there is none of this id.
+    """
+    directory = session.directory()
+    owner = {entry.consent_id: entry.patient for entry in session.content.consents}.get(consent_id)
+    for relationship in session.registered():
+        if owner in (None, relationship.patient):
+            for summary in _summaries(session, relationship, directory):
+                if summary.consent_id == consent_id:
+                    return summary
+    raise UnknownName(f"no consent of this wallet has the id 0x{consent_id.hex()}")
+
+
+def _summaries(session: Session, relationship: Relationship, directory: Directory) -> list[ConsentSummary]:
+    view = session.consents(relationship.patient)
+    on_ledger = {consent.consent_id for consent in view.consents}
+    known = {
+        entry.consent_id: entry for entry in session.content.consents if entry.patient == relationship.patient
+    }
+    summaries = [
+        summary_of(consent, relationship, directory, view.final.time, known) for consent in view.consents
+    ]
+    return summaries + [
+        _as_signed(entry, relationship, ConsentState.UNCONFIRMED)
+        for entry in known.values()
+        if entry.consent_id not in on_ledger
+    ]
 
 
 def summary_of(
@@ -232,15 +255,3 @@ def _as_signed(entry: KnownConsent, relationship: Relationship, state: ConsentSt
         state=state,
         label=entry.label,
     )
-
-
-def find_summary(session: Session, consent_id: bytes) -> ConsentSummary:
-    """One consent of this wallet.
-
-    Raises:
-        UnknownName: there is none of this id.
-    """
-    for summary in consents_overview(session):
-        if summary.consent_id == consent_id:
-            return summary
-    raise UnknownName(f"no consent of this wallet has the id 0x{consent_id.hex()}")

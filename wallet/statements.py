@@ -33,6 +33,7 @@ def state_message(session: Session, patient: bytes, message: SignedMessage) -> N
     """
     entry = MessageEntry(patient=patient, message=to_json(message))
     session.journal(entry)
+    session.progress("message journalled")
     try:
         finish_message(session, entry)
     except LedgerRefused:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ledger.messages import NO_RECORD, Grant
 from vocabulary import UNDATED, Category, DayPeriod, Purpose, category_mask, purpose_mask
-from wallet.errors import WalletError
+from wallet.errors import InvalidTerms
 from wire.limits import INTRODUCTION_CHARACTERS
 from wire.patients import ConsentView
 
@@ -22,10 +22,6 @@ MAX_VALID_DAYS = 3_660
 MAX_USES = 2**24 - 1
 DEADLINE_SECONDS = 3_000
 """How long after the agreed block a grant may still land; the contract takes at most an hour."""
-
-
-class InvalidTerms(WalletError):
-    """Terms that nobody can mean, or that the ledger cannot hold."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,8 @@ _SCRIPT = textwrap.dedent(
         print("ready", flush=True)
         if verb == "revoke":
             wallet.revoke(bytes.fromhex(argument))
+        elif verb == "deny":
+            wallet.deny((Category.LABORATORY,))
         elif verb == "register":
             wallet.request_registration(argument)
         else:
@@ -158,6 +160,19 @@ def test_grant_killed_after_a_step_then_resumed_is_granted_once_and_delivered(
     assert [item.state for item in person.wallet.consents()] == [ConsentState.ACTIVE]
     assert any(found.patient == patient for found in consented(reader))
     assert person.read_by(reader, patient, record_id).records[0].content
+
+
+@pytest.mark.parametrize("fatal", ["message journalled", "the deny policy: sent", "the deny policy: final"])
+def test_deny_killed_after_a_step_then_resumed_is_in_force_once(person: Person, fatal: str) -> None:
+    patient = person.wallet.relationships[0].patient
+    run_until_killed(person, "deny", "", fatal)
+    assert len(person.wallet.unfinished) == 1
+    assert person.wallet.resume().left == ()
+    assert person.wallet.unfinished == ()
+    person.network.wait_for_all()
+    view = person.network.members[1].node.ledger.snapshot().patient(patient)
+    assert view is not None
+    assert (view.deny_categories, view.policy_nonce) == (LAB.bit, 1)
 
 
 def test_register_killed_after_the_backup_then_asked_again_takes_the_same_pseudonym(person: Person) -> None:
