@@ -16,44 +16,79 @@ ROOM = Path(__file__).resolve().parent
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of one source file; ``before`` occurs in it exactly once."""
+    """One change of one source file, in which ``before`` occurs exactly once, and the test file that must notice it."""
 
     file: str
     before: str
     after: str
+    test: str
 
 
 MUTANTS = [
-    Mutant("LedgerBase.sol", "require(recovered == expected,", "require(recovered != address(0),"),
-    Mutant("LedgerBase.sol", "deadline >= block.timestamp", "deadline > 0"),
-    Mutant("LedgerBase.sol", "require(deadline <= latest,", "require(deadline > 0,"),
-    Mutant("MemberRegistry.sol", "keys.nonce == expectedVersion", "keys.nonce >= expectedVersion"),
-    Mutant("PatientRegistry.sol", "policy.nonce > word.policyNonce()", "policy.nonce >= 0"),
-    Mutant("PatientRegistry.sol", "rotation.epoch == expected", "rotation.epoch <= expected"),
-    Mutant("PatientRegistry.sol", "_startAccessChain(patient);\n    }", "}"),
-    Mutant("RecordRegistry.sol", "publication.epoch == epoch", "publication.epoch <= epoch"),
-    Mutant("RecordRegistry.sol", "restriction.nonce > word.statusNonce()", "restriction.nonce >= 0"),
-    Mutant("RecordRegistry.sol", "if (superseded.hasFlag(RECORD_RESTRICTED))", "if (false)"),
-    Mutant("ConsentRegistry.sol", "status == uint8(ConsentStatus.NONE)", "status != 1"),
+    Mutant(
+        "LedgerBase.sol",
+        "require(recovered == expected,",
+        "require(recovered != address(0),",
+        "ConsentRegistry",
+    ),
+    Mutant("LedgerBase.sol", "deadline >= block.timestamp", "deadline > 0", "ConsentRegistry"),
+    Mutant("LedgerBase.sol", "require(deadline <= latest,", "require(deadline > 0,", "ConsentRegistry"),
+    Mutant(
+        "MemberRegistry.sol",
+        "keys.nonce == expectedVersion",
+        "keys.nonce >= expectedVersion",
+        "MemberRegistry",
+    ),
+    Mutant(
+        "PatientRegistry.sol", "policy.nonce > word.policyNonce()", "policy.nonce >= 0", "PatientRegistry"
+    ),
+    Mutant(
+        "PatientRegistry.sol", "rotation.epoch == expected", "rotation.epoch <= expected", "PatientRegistry"
+    ),
+    Mutant("PatientRegistry.sol", "_startAccessChain(patient);\n    }", "}", "PatientRegistry"),
+    Mutant(
+        "RecordRegistry.sol", "publication.epoch == epoch", "publication.epoch <= epoch", "RecordRegistry"
+    ),
+    Mutant(
+        "RecordRegistry.sol",
+        "restriction.nonce > word.statusNonce()",
+        "restriction.nonce >= 0",
+        "RecordRegistry",
+    ),
+    Mutant(
+        "RecordRegistry.sol", "if (superseded.hasFlag(RECORD_RESTRICTED))", "if (false)", "RecordRegistry"
+    ),
+    Mutant("ConsentRegistry.sol", "status == uint8(ConsentStatus.NONE)", "status != 1", "ConsentRegistry"),
     Mutant(
         "ConsentRegistry.sol",
         "hashStruct(GRANT_TYPEHASH, location, 13)",
         "hashStruct(GRANT_TYPEHASH, location, 12)",
+        "ConsentRegistry",
     ),
-    Mutant("ConsentRegistry.sol", "require(terms.flags == 0,", "require(true,"),
-    Mutant("Decision.sol", "time >= validUntil", "time > validUntil"),
-    Mutant("Decision.sol", "time < validFrom", "time <= validFrom"),
-    Mutant("Decision.sol", "0x0002_0004_0002_0002_0002_0000", "0x0002_0004_0002_0002_0002_0002"),
-    Mutant("Decision.sol", "FLAG_TO_REASON_SHIFT = 2", "FLAG_TO_REASON_SHIFT = 3"),
-    Mutant("words/ConsentWord.sol", "endDay <=", "endDay <= 1 +"),
-    Mutant("words/ConsentWord.sol", ">= maximum", "> maximum"),
-    Mutant("words/HeadWord.sol", "(sequence << 8) | reason", "(sequence << 8)"),
-    Mutant("words/HeadWord.sol", "require(next <= type(uint32).max, ChainFull());", ""),
-    Mutant("words/RecordWord.sol", "restricted ? bits | flagBit : bits & ~flagBit", "bits | flagBit"),
-    Mutant("AccessLog.sol", "group.consent = consent.withOneUse()", "consent.withOneUse()"),
-    Mutant("AccessLog.sol", "record.patient() == group.patient", "true"),
-    Mutant("Hashing.sol", "mstore(add(start, 0x80), personCommitment)", "mstore(add(start, 0x80), 0)"),
-    Mutant("Relay.sol", "require(gasleft() > gasBefore / 63, RelayOutOfGas(i));", ""),
+    Mutant("ConsentRegistry.sol", "require(terms.flags == 0,", "require(true,", "ConsentRegistry"),
+    Mutant("Decision.sol", "time >= validUntil", "time > validUntil", "Decision"),
+    Mutant("Decision.sol", "time < validFrom", "time <= validFrom", "Decision"),
+    Mutant("Decision.sol", "0x0002_0004_0002_0002_0002_0000", "0x0002_0004_0002_0002_0002_0002", "Decision"),
+    Mutant("Decision.sol", "FLAG_TO_REASON_SHIFT = 2", "FLAG_TO_REASON_SHIFT = 3", "Decision"),
+    Mutant("words/ConsentWord.sol", "endDay <=", "endDay <= 1 +", "Decision"),
+    Mutant("words/ConsentWord.sol", ">= maximum", "> maximum", "Decision"),
+    Mutant("words/HeadWord.sol", "(sequence << 8) | reason", "(sequence << 8)", "AccessLog"),
+    Mutant("words/HeadWord.sol", "require(next <= type(uint32).max, ChainFull());", "", "AccessLog"),
+    Mutant(
+        "words/RecordWord.sol",
+        "restricted ? bits | flagBit : bits & ~flagBit",
+        "bits | flagBit",
+        "RecordRegistry",
+    ),
+    Mutant("AccessLog.sol", "group.consent = consent.withOneUse()", "consent.withOneUse()", "AccessLog"),
+    Mutant("AccessLog.sol", "record.patient() == group.patient", "true", "AccessLog"),
+    Mutant(
+        "Hashing.sol",
+        "mstore(add(start, 0x80), personCommitment)",
+        "mstore(add(start, 0x80), 0)",
+        "AccessLog",
+    ),
+    Mutant("Relay.sol", "require(gasleft() > gasBefore / 63, RelayOutOfGas(i));", "", "Relay"),
 ]
 
 
@@ -70,20 +105,18 @@ def survives(mutant: Mutant, work: Path) -> bool:
         "PATH": os.environ["PATH"],
         "HOME": str(work),
         "FOUNDRY_SOLC": str(work / "solc"),
-        "FOUNDRY_FUZZ_RUNS": "300",
-        "FOUNDRY_INVARIANT_RUNS": "8",
     }
-    forge = str(work.parent / "node_modules/.bin/forge")
-    test = [forge, "test", "--root", str(work), "--fail-fast", "--quiet"]
+    # Only the test file that is named: what it needs compiles in a fraction of the time of all.
+    test = [str(work.parent / "node_modules/.bin/forge"), "test", "--root", str(work), "--match-path"]
     try:
-        build = subprocess.run(
-            [forge, "build", "--root", str(work)], env=environment, capture_output=True, text=True
+        result = subprocess.run(
+            [*test, f"test/{mutant.test}.t.sol"], env=environment, capture_output=True, text=True
         )
-        if build.returncode != 0:
+        if "Suite result" not in result.stdout:
             raise SystemExit(
-                f"expected a mutant that compiles; {mutant} gives:\n{build.stdout}{build.stderr}"
+                f"expected a mutant that compiles; {mutant} gives:\n{result.stdout}{result.stderr}"
             )
-        return subprocess.run(test, env=environment, capture_output=True).returncode == 0
+        return result.returncode == 0
     finally:
         path.write_text(original, encoding="utf-8")
 
