@@ -9,7 +9,9 @@ For each item, in this order (``ReleaseService._release`` repeats the numbers):
 5. This custodian holds the deposit under the header that the ledger names, and its share opens.
 
 Before all of them: this node's final head has advanced within ``HEAD_AGE_SECONDS`` of its own clock, since a
-custodian that is cut off from the ledger cannot know of a revocation. The receipt is journalled before the answer
+custodian that is cut off from the ledger cannot know of a revocation; and the head's own time is not
+``HEAD_BEHIND_SECONDS`` behind that clock: a chain client that catches up advances all the time, far in the past, and
+a machine that was suspended does not count the seconds that it slept. The receipt is journalled before the answer
 leaves.
 """
 
@@ -39,6 +41,8 @@ from wire.patients import ReleaseView
 
 PERMIT_AGE_SECONDS = 600
 HEAD_AGE_SECONDS = 30.0
+HEAD_BEHIND_SECONDS = 300.0
+"""More than the clocks of a chain's block makers and of a custodian differ, less than a permit's age."""
 CATCH_UP_SECONDS = 3.0
 MOST_WAITERS = 8
 
@@ -83,6 +87,13 @@ class ReleaseService:
             raise Unavailable(
                 f"expected a ledger that advanced in the last {HEAD_AGE_SECONDS:.0f} seconds; this custodian saw none "
                 f"for {snapshot.age_seconds:.0f}: ask another custodian",
+                code="stale-head",
+            )
+        behind_seconds = self._clock() - snapshot.final.time
+        if behind_seconds > HEAD_BEHIND_SECONDS:
+            raise Unavailable(
+                f"expected a ledger of now; this custodian's final block is {behind_seconds:.0f} seconds behind its "
+                "clock, as while its chain client catches up: ask another custodian",
                 code="stale-head",
             )
         try:
