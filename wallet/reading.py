@@ -6,16 +6,13 @@ from dataclasses import dataclass, field
 from crypto import CryptoError
 from crypto.jws import verify_detached
 from crypto.opening import open_with_owner_key
-from crypto.payload import MAX_PAYLOAD_BYTES, commitment, unpack
+from crypto.payload import MAX_CIPHERTEXT_BYTES, commitment, unpack
 from storage import Cid, StorageError, unixfs
 from wallet.errors import RecordInvalid
 from wallet.overview import OwnRecord
 from wallet.own_copy import NodeBlocks, fetch_own_copy
 from wallet.policy import own_record
 from wallet.session import Session
-
-MAX_CIPHERTEXT_BYTES = MAX_PAYLOAD_BYTES + MAX_PAYLOAD_BYTES // 8
-"""Padding and the cipher's frames add less than an eighth."""
 
 
 @dataclass(frozen=True, slots=True)

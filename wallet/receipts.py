@@ -60,11 +60,11 @@ def node_histories(session: Session, patient: bytes) -> list[tuple[bytes, Histor
 def releases_by_sequence(
     histories: Sequence[tuple[bytes, HistoryView]], patient: bytes, directory: Directory
 ) -> Mapping[int, tuple[tuple[str, int], ...]]:
-    """Releases by access sequence, joined from all nodes."""
+    """Releases by access sequence, joined from all nodes; a node vouches for no custodian but its own member."""
     found: dict[int, dict[bytes, ReleaseView]] = defaultdict(dict)
-    for _, view in histories:
+    for member, view in histories:
         for release in view.releases:
-            if release.patient == patient:
+            if release.patient == patient and release.custodian == member:
                 found[release.sequence].setdefault(release.custodian, release)
     return {
         sequence: tuple(

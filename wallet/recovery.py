@@ -1,6 +1,6 @@
 """Recovery: the newest backup that any node has, compared with the ledger; what is missing is named."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crypto import CryptoError
@@ -17,7 +17,6 @@ from wallet.pin import Pin
 from wallet.pseudonyms import pseudonym_key
 from wallet.session import Session
 from wallet.terms import Terms
-from wire.patients import PatientView
 from wire.signing import RequestKey
 
 LOOK_AHEAD = 5
@@ -208,13 +207,12 @@ def _with_lost_keys(session: Session, index: int, patient: bytes) -> Relationshi
 
 def _known_somewhere(session: Session, key: RequestKey) -> bool:
     """Whether any of two members' nodes knows a pseudonym."""
-    ask: Callable[[NodeClient], PatientView | None] = lambda node: node.patient(key)  # noqa: E731
     waiting = session.nodes()
     answered = 0
     failures: list[str] = []
     while waiting and answered < QUORUM:
         asked, waiting = waiting[: QUORUM - answered], waiting[QUORUM - answered :]
-        for answer in ask_all(asked, ask):
+        for answer in ask_all(asked, lambda node: node.patient(key)):
             if isinstance(answer, NodeError):
                 failures.append(str(answer))
             elif answer is not None:

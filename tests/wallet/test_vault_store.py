@@ -25,6 +25,7 @@ from wallet.journal import (
 )
 from wallet.store import VaultStore
 
+SUPPORT = Path(__file__).parents[1] / "support"
 ENTRIES = (
     GrantEntry(patient=bytes(20), consent_id=bytes(32)),
     DeliveryEntry(patient=bytes(20), consent_id=bytes(32)),
@@ -176,7 +177,7 @@ def test_store_killed_while_saving_keeps_the_last_acknowledged_content(tmp_path:
         """
     )
     for saves in (1, 2, 7):
-        environment = {**os.environ, "PYTHONPATH": "tests/support"}
+        environment = {**os.environ, "PYTHONPATH": str(SUPPORT)}
         with subprocess.Popen(
             [sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True, env=environment
         ) as process:

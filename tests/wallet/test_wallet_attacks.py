@@ -19,6 +19,7 @@ from vocabulary import Category, Purpose, Reason
 from wallet import (
     ConsentState,
     GrantWish,
+    NodeAnswerInvalid,
     NodesDisagree,
     RecordInvalid,
     RecoveryError,
@@ -139,8 +140,26 @@ def test_access_hidden_by_two_colluding_nodes_leaves_a_gap_that_is_noticed(world
         world.person.read_by(reader, world.patient, record_id)
     for proxy in world.proxies:
         proxy.alter("/history", lambda view: view["accesses"].pop(0))
-    with pytest.raises(Exception, match="left out"):
+    with pytest.raises(NodeAnswerInvalid, match="left out"):
         world.wallet.history()
+
+
+def test_release_made_up_by_a_node_in_the_name_of_another_custodian_is_left_out(world: World) -> None:
+    hospital, other, reader = world.network.members
+    (record_id,) = world.person.publish(hospital)
+    world.person.grant(reader, LAB)
+    world.person.read_by(reader, world.patient, record_id)
+    forged = {
+        "patient": "0x" + world.patient.hex(),
+        "sequence": 1,
+        "record_id": "0x" + record_id.hex(),
+        "custodian": "0x" + other.address.hex(),
+        "time": 1,
+    }
+    world.proxies[0].alter("/history", lambda view: view["releases"].append(forged))
+    (entry,) = [entry for entry in world.wallet.history() if entry.sequence == 1]
+    assert entry.releases
+    assert (other.name, 1) not in entry.releases
 
 
 def test_one_operator_who_claims_to_be_two_members_is_not_believed(world: World, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from vocabulary import Category, Reason
 from wallet import ConsentState, Wallet
 
 LAB = Category.LABORATORY
+SUPPORT = Path(__file__).parents[1] / "support"
 
 _SCRIPT = textwrap.dedent(
     """
@@ -50,7 +51,7 @@ _SCRIPT = textwrap.dedent(
 
 
 def start(person: Person, verb: str, argument: str, fatal: str) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "PYTHONPATH": "tests/support", "PASSPHRASE": PASSPHRASE}
+    environment = {**os.environ, "PYTHONPATH": str(SUPPORT), "PASSPHRASE": PASSPHRASE}
     return subprocess.Popen(
         [sys.executable, "-c", _SCRIPT, str(person.path), verb, argument, fatal],
         stdout=subprocess.PIPE,
