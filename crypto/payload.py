@@ -17,6 +17,12 @@ from crypto.padding import pad, unpad
 
 MAX_PAYLOAD_BYTES = 64 * 2**20
 """Default limit of an unpacked payload."""
+MAX_CIPHERTEXT_BYTES = MAX_PAYLOAD_BYTES + MAX_PAYLOAD_BYTES // 8
+"""No ciphertext beyond it can hold such a payload: padding adds an eighth at most, encryption a thousandth.
+
+A header names the size of its ciphertext, and a few small blocks that link to each other can stand for as many bytes
+as it likes: whoever reads blocks by a header compares with this first.
+"""
 MAX_MEDIA_TYPE_BYTES = 255
 MAX_SIGNATURE_BYTES = 8192
 

@@ -16,6 +16,7 @@ import hashlib
 from crypto.envelope import Header, check_header, open_custody_wrap
 from crypto.errors import CryptoError
 from crypto.header import require_digest
+from crypto.payload import MAX_CIPHERTEXT_BYTES
 from crypto.statement import sign_statement, verify_statement
 from ledger.entities import PatientStatus
 from ledger.state import LedgerState
@@ -223,6 +224,11 @@ class CustodyService:
         return open_custody_wrap(key, custody_wrap, header, self._keys.address)
 
     def _check_ciphertext(self, header: Header) -> tuple[Cid, ...]:
+        if header.ciphertext_size > MAX_CIPHERTEXT_BYTES:
+            raise DepositRefused(
+                f"expected at most {MAX_CIPHERTEXT_BYTES} bytes of ciphertext; the header names "
+                f"{header.ciphertext_size}: publish it in parts"
+            )
         root = parse_cid(header.ciphertext_cid)
         hashed, size_bytes = hashlib.sha256(), 0
         try:

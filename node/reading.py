@@ -11,7 +11,7 @@ from crypto.envelope import Header, open_consent_wrap, open_with_shares
 from crypto.errors import CryptoError
 from crypto.grant import OpenedGrant
 from crypto.jws import verify_detached
-from crypto.payload import Payload, commitment, unpack
+from crypto.payload import MAX_CIPHERTEXT_BYTES, Payload, commitment, unpack
 from ledger.entities import Record
 from node.asking import AccessAsker, Asked
 from node.collaborators import Grants, Ledger, OwnKeys, StaffPerson
@@ -174,6 +174,11 @@ class ReadingService:
         )
 
     def _fetch(self, header: Header) -> bytes:
+        if header.ciphertext_size > MAX_CIPHERTEXT_BYTES:
+            author = f"author 0x{header.identity.author.hex()}"
+            raise ContentDiffers(
+                f"{author} named a ciphertext of {header.ciphertext_size} bytes, of at most {MAX_CIPHERTEXT_BYTES}"
+            )
         source = FirstGood(custodians_of(header, self._peers, self._keys.address))
         root = Cid.parse(header.ciphertext_cid)
         return b"".join(unixfs.cat(source, root, limit_bytes=header.ciphertext_size))

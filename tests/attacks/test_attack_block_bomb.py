@@ -1,0 +1,55 @@
+"""A terabyte in three blocks: links to one leaf, a million times. Nobody may be made to read it, or to hold it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from custody_world import CustodyWorld
+
+from crypto.payload import MAX_CIPHERTEXT_BYTES
+from node.custody import DepositRefused
+from node.reading import ContentDiffers, ReadingService
+from storage import Cid, Codec
+from storage.dag_pb import MAX_LINKS, Link, encode_file_node
+from storage.traversal import CHUNK_BYTES
+from wire.custody import DepositBatch
+
+
+def plant_bomb(world: CustodyWorld) -> tuple[Cid, int]:
+    """Puts the blocks as any provider may; the root, and the bytes that it stands for."""
+    block, codec, size_bytes, dag_bytes = bytes(CHUNK_BYTES), Codec.RAW, CHUNK_BYTES, CHUNK_BYTES
+    for _ in range(3):
+        cid = Cid.of(block, codec)
+        world.custodian.blocks.accept(world.author_identity.address, str(cid), block)
+        block = encode_file_node((Link(cid, size_bytes, dag_bytes),) * MAX_LINKS)
+        planted, codec = (cid, size_bytes), Codec.DAG_PB
+        size_bytes, dag_bytes = size_bytes * MAX_LINKS, len(block) + dag_bytes * MAX_LINKS
+    return planted
+
+
+def test_attack_deposit_of_a_terabyte_in_three_blocks_is_refused_at_once(custody_world: CustodyWorld) -> None:
+    root, size_bytes = plant_bomb(custody_world)
+    assert size_bytes == 2**40
+    sealed = custody_world.seal()
+    header = replace(sealed.record.header, ciphertext_cid=str(root), ciphertext_size=size_bytes)
+    request = custody_world.request(sealed, header=header.to_bytes())
+    with pytest.raises(DepositRefused, match="at most"):
+        custody_world.custodian.custody.deposit(
+            custody_world.author_identity.address, DepositBatch(deposits=(request,))
+        )
+
+
+def test_attack_read_of_a_record_whose_author_named_a_terabyte_fetches_nothing(
+    custody_world: CustodyWorld,
+) -> None:
+    header = replace(custody_world.seal().record.header, ciphertext_size=MAX_CIPHERTEXT_BYTES + 1)
+
+    class NoPeers:
+        def custodian(self, address: bytes) -> object:
+            raise AssertionError("a block was asked for")
+
+    reading = ReadingService(
+        custody_world.custodian_identity, None, None, None, None, NoPeers(), ThreadPoolExecutor(1)
+    )
+    with pytest.raises(ContentDiffers, match=header.identity.author.hex()):
+        reading._fetch(header)
