@@ -10,6 +10,7 @@ from ledger.chain import Chain
 from ledger.columns import LedgerColumns, read_columns
 from ledger.decision_columns import DecisionRow, Decisions
 from ledger.deploy import Deployment, check_deployment
+from ledger.errors import EventUnknown
 from ledger.events import MemberKeysChanged, RecordPublished
 from ledger.octets import slices
 from vocabulary import Category, Purpose, Reason
@@ -136,6 +137,14 @@ def history_of(columns: LedgerColumns, block: Block) -> History:
     Raises:
         EventUnknown: a decision has a purpose or a reason that this version does not know.
     """
+    for what, codes, known in (
+        ("purpose", columns.decisions.purpose, len(Purpose)),
+        ("reason", columns.decisions.reason, len(Reason)),
+    ):
+        if (codes >= known).any():
+            raise EventUnknown(
+                f"a decision has {what} {codes.max()}, which this version does not know: upgrade first"
+            )
     names = {event.member: event.name for event in columns.others if isinstance(event, MemberKeysChanged)}
     published = columns.fixed[RecordPublished]
     categories = published.integers("publication.category").tolist()
