@@ -43,6 +43,7 @@ def enrol(
             name=enrolment.keys.name, address=short_hex(enrolment.keys.member), roles=labels
         ),
         yes,
+        as_json,
     )
     with (
         working(_("writing to the ledger")),
@@ -78,7 +79,7 @@ def suspend(
         question = (
             _('Reinstate "{name}"?') if reinstate else _('Suspend "{name}"? All its requests will be denied.')
         )
-        confirm(question.format(name=found.name), yes)
+        confirm(question.format(name=found.name), yes, as_json)
         with working(_("writing to the ledger")):
             receipt = admin.set_active(found.address, reinstate)
     if as_json:

@@ -9,6 +9,8 @@ from pathlib import Path
 from cli.administrator import open_account
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
+from cli.failures import sentence_of
+from cli.options import read_input
 from cli.places import NetworkPlace
 from cli.replayed import open_chain
 from cli.texts import _
@@ -72,15 +74,14 @@ def read_enrolment(path: Path) -> Enrolment:
     Raises:
         CommandError: it is not one, or its deadline has passed.
     """
-    raw = path.read_bytes()[: MAX_ENROLMENT_BYTES + 1]
+    raw = read_input(path, MAX_ENROLMENT_BYTES)
     try:
-        if len(raw) > MAX_ENROLMENT_BYTES:
-            raise ValueError(_("larger than {limit} bytes").format(limit=MAX_ENROLMENT_BYTES))
         signed = SignedMessage.model_validate_json(raw)
         message = from_json(MemberKeys, signed.message)
     except ValueError as error:
         raise CommandError(
-            _("{path} is not an enrolment: {error}").format(path=path, error=error), ExitCode.BAD_INPUT
+            _("{path} is not an enrolment: {error}").format(path=path, error=sentence_of(error)),
+            ExitCode.BAD_INPUT,
         ) from error
     if message.deadline < time.time():
         raise CommandError(

@@ -1,11 +1,11 @@
 """The administrator's account: a Web3 secret storage file (version 3) and what it may do on the ledger."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
+from cli.json_files import json_bytes
 from cli.texts import _
 
 if TYPE_CHECKING:
@@ -28,25 +28,50 @@ def create_account(directory: Path, passphrase: str) -> "AccountKey":
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     account = AccountKey.generate()
     document = create_keyfile_json(account.secret, passphrase.encode(), kdf="scrypt", iterations=2**15)
-    atomic_write_private(path, json.dumps(document).encode())
+    atomic_write_private(path, json_bytes(document))
     return account
 
 
 def open_account(directory: Path, passphrase_file: Path | None) -> "AccountKey":
     """Open the administrator's account with the passphrase in a private file, or asked for on the terminal."""
+    import orjson
     from eth_keyfile.keyfile import decode_keyfile_json
 
     from crypto.private_file import read_private
     from crypto.signer import AccountKey
 
-    document = json.loads(read_private(directory / KEY_FILE, 64 * 1024))
+    try:
+        document = orjson.loads(read_private(directory / KEY_FILE, 64 * 1024))
+    except ValueError as error:
+        raise CommandError(
+            _("{path} is no Web3 secret storage file").format(path=directory / KEY_FILE), ExitCode.LOCKED
+        ) from error
     beside = directory / PASSPHRASE_FILE
     passphrase = read_passphrase(passphrase_file or (beside if beside.exists() else None))
     try:
         return AccountKey.from_bytes(bytes(decode_keyfile_json(document, passphrase.encode())))
-    except ValueError as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise CommandError(
             _("the passphrase does not open {path}").format(path=directory / KEY_FILE), ExitCode.LOCKED
+        ) from error
+
+
+def read_text_secret(path: Path) -> str:
+    """The text of a private file, without the line's end.
+
+    Raises:
+        CommandError: it is no text, or too long to be a passphrase or a recovery phrase.
+        crypto.KeyfileError: it cannot be trusted.
+    """
+    from crypto.private_file import read_private
+
+    if path.is_dir():
+        raise CommandError(_("{path} is a directory; name a private file").format(path=path), ExitCode.LOCKED)
+    try:
+        return read_private(path, 4096).decode().rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise CommandError(
+            _("{path}: expected text in UTF-8; came something else").format(path=path), ExitCode.LOCKED
         ) from error
 
 
@@ -59,10 +84,8 @@ def read_passphrase(path: Path | None, *, confirm: bool = False) -> str:
     import getpass
     import sys
 
-    from crypto.private_file import read_private
-
     if path is not None:
-        passphrase = read_private(path, 4096).decode().rstrip("\n")
+        passphrase = read_text_secret(path)
     elif not sys.stdin.isatty():
         raise CommandError(
             _("expected a passphrase: name a private file with --passphrase-file, or use a terminal"),

@@ -1,5 +1,6 @@
 """`phr auditor`: who read what, when, why; proof that nothing is missing; and who the person was."""
 
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,18 +8,19 @@ import typer
 
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
+from cli.options import parse_hex, pick_by_id
 from cli.output import JSON_OPTION, emit_json, note, say, table, working
 from cli.places import NETWORK_OPTION, NetworkPlace, find_network
 from cli.texts import _, plural
-from cli.words import match_name, moment_of_day, moment_text, short_hex
+from cli.words import match_name, minute_text, moment_of_day, short_hex
 
 if TYPE_CHECKING:
     from ledger.history import HistoryRow
-    from ledger.verify import Verification
+    from ledger.verification import Step, Verification
 
 app = typer.Typer(no_args_is_help=True)
 
-_PATIENT = typer.Option(None, "--patient", "-p", help=_("Only this pseudonym (0x and 40 digits)."))
+_PATIENT = typer.Option(None, "--patient", "-p", help=_("Only this pseudonym, by its first digits."))
 _REQUESTER = typer.Option(
     None, "--member", "-m", help=_("Only requests of this member, by name or part of it.")
 )
@@ -46,10 +48,10 @@ def history(
     if as_json:
         return emit_json([_document(row) for row in rows])
     table(
-        [_("when"), _("who"), _("why"), _("what"), _("record"), _("patient"), "#", _("decision")],
+        [_("when (UTC)"), _("who"), _("why"), _("what"), _("record"), _("patient"), "#", _("decision")],
         [
             (
-                moment_text(row.time_seconds),
+                minute_text(row.time_seconds),
                 row.requester_name,
                 row.purpose.label,
                 row.category.label if row.category is not None else "",
@@ -72,30 +74,43 @@ def _decisions(
 
     with working(_("reading the ledger")), open_chain(place) as (chain, deployment):
         whole = read_history(chain, deployment)
+    # Only pseudonyms with a decision can be meant; the whole number may name others.
+    address = None if patient is None else _pseudonym(patient, {row.patient for row in whole.decisions()})
     requester = None
     if member is not None:
-        addresses = list(whole.members)
-        requester = addresses[match_name(member, [whole.members[a] for a in addresses], _("member"))]
+        addresses = list(whole.member_names)
+        requester = addresses[match_name(member, [whole.member_names[a] for a in addresses], _("member"))]
     return whole.decisions(
-        patient=_address(patient),
+        patient=address,
         requester=requester,
         since_seconds=None if since is None else moment_of_day(since),
         until_seconds=None if until is None else moment_of_day(until, end=True),
     )
 
 
-def _address(text: str | None) -> bytes | None:
-    if text is None:
-        return None
-    try:
-        value = bytes.fromhex(text.removeprefix("0x"))
-    except ValueError:
-        value = b""
-    if len(value) != 20:
-        raise CommandError(
-            _("expected a pseudonym, 0x and 40 digits; came: {text}").format(text=text), ExitCode.USAGE
-        )
-    return value
+def _pseudonym(typed: str, known: Collection[bytes]) -> bytes:
+    if len(typed.strip()) == 42:
+        return parse_hex(typed, 20, _("pseudonym"))
+    return pick_by_id(typed, sorted(known), lambda address: address, _("pseudonym"))
+
+
+_COLUMNS = (
+    "time",
+    "patient",
+    "sequence",
+    "requester",
+    "requester_account",
+    "record_id",
+    "category",
+    "purpose",
+    "permitted",
+    "reason",
+    "consent_id",
+    "person_commitment",
+    "block_number",
+    "transaction_hash",
+)
+"""The keys of a decision, in JSON and in exported files."""
 
 
 def _document(row: "HistoryRow") -> dict[str, Any]:
@@ -131,10 +146,14 @@ def verify(
     from node.local_verify import local_check
 
     place = find_network(network)
-    checks = [local_check(place.member(name).directory) for name in member] or [None]
+    checks: list[Any] = [local_check(place.member(name).directory) for name in member] or [None]
     for check in checks:
-        with working(_("replaying and comparing")), open_chain(place) as (chain, deployment):
-            found = verify_ledger(chain, deployment, local=check)
+        with working(_("replaying the ledger")) as show, open_chain(place) as (chain, deployment):
+
+            def on_step(step: "Step", show: Callable[[str], None] = show) -> None:
+                show(_("step {number} holds: {title}").format(number=step.number, title=step.title))
+
+            found = verify_ledger(chain, deployment, local=check, on_step=on_step)
         if not found.agrees:
             break
     if as_json:
@@ -187,9 +206,9 @@ def _show(found: "Verification") -> None:
         )
 
 
-@app.command("open", epilog="phr auditor open 0x…pseudonym 3 --as Authority")
+@app.command("open", epilog="phr auditor open 0x1a2b3c4d 3 --as Authority")
 def open_person(
-    patient: str = typer.Argument(help=_("The pseudonym (0x and 40 digits), as in the history.")),
+    patient: str = typer.Argument(help=_("The pseudonym's first digits, as in the history.")),
     sequence: int = typer.Argument(min=1, help=_("The access's number, as in the history.")),
     auditor: str = typer.Option(
         ..., "--as", envvar="PHR_MEMBER", help=_("The auditing member whose keys sign.")
@@ -201,9 +220,8 @@ def open_person(
     from cli.opening_person import open_commitment
 
     place = find_network(network)
-    address = _address(patient)
     rows = [row for row in _decisions(place, patient, None, None, None) if row.sequence == sequence]
-    if not rows or address is None:
+    if not rows:
         raise CommandError(_("no such access on the ledger"), ExitCode.NOT_FOUND)
     opening = open_commitment(place, place.member(auditor).directory, rows[0])
     if as_json:
@@ -234,10 +252,11 @@ def export(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Write the decisions on the access log into a file for a report."""
-    from cli.exporting import write_rows
+    from cli.exporting import check_export, write_rows
 
+    check_export(file)
     rows = _decisions(find_network(network), patient, member, since, until)
-    write_rows(file, [_document(row) for row in rows])
+    write_rows(file, _COLUMNS, [_document(row) for row in rows])
     if as_json:
         return emit_json({"file": str(file), "rows": len(rows)})
     note(

@@ -16,12 +16,12 @@ class ExitCode(IntEnum):
     REFUSED = 4
     """The ledger, a consent or a node said no."""
     UNREACHABLE = 5
-    """A node, the chain or the store did not answer; try again."""
+    """A node, the chain or the store did not answer, or another process is at work: try again."""
     NOT_FOUND = 6
     """No such member, patient, record, wallet or directory."""
     DIVERGED = 7
-    """Verification found a divergence."""
+    """Verification found a divergence, or nodes contradict each other."""
     LOCKED = 8
     """A passphrase or a recovery phrase is wrong, or a key file is not safe."""
     CANCELLED = 9
-    """The person said no at a preview."""
+    """The person said no at a preview, or pressed Ctrl-C."""

@@ -9,39 +9,45 @@ from typing import Any
 
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
+from cli.saving import check_new_file, save
 from cli.texts import _
-from crypto.private_file import atomic_write_private
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows with the same keys into a new file that only its owner can read.
+def write_rows(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows of these columns into a new file that only its owner can read; none at all is a file of no rows.
 
     Raises:
-        CommandError: the file exists, or its ending is none of .csv, .json, .parquet.
+        CommandError: as ``check_export``.
     """
-    writers = {".csv": _csv, ".json": _json, ".parquet": _parquet}
-    if path.suffix not in writers:
+    check_export(path)
+    save(path, _WRITERS[path.suffix](columns, [_flat(row) for row in rows]))
+
+
+def check_export(path: Path) -> None:
+    """Look whether rows can be written there, before the ledger is read.
+
+    Raises:
+        CommandError: the file exists, its directory is missing, or its ending is none of .csv, .json, .parquet.
+    """
+    if path.suffix not in _WRITERS:
         raise CommandError(
             _("expected a file that ends in .csv, .json or .parquet; came: {path}").format(path=path),
             ExitCode.USAGE,
         )
-    if path.exists():
-        raise CommandError(_("{path} exists; name a new file").format(path=path), ExitCode.BAD_INPUT)
-    atomic_write_private(path, writers[path.suffix]([_flat(row) for row in rows]))
+    check_new_file(path)
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
     return {key: "0x" + value.hex() if isinstance(value, bytes) else value for key, value in row.items()}
 
 
-def _csv(rows: Sequence[dict[str, Any]]) -> bytes:
+def _csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> bytes:
     text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]))
-        writer.writeheader()
-        writer.writerows({key: _harmless(value) for key, value in row.items()} for row in rows)
+    writer = csv.DictWriter(text, list(columns))
+    writer.writeheader()
+    writer.writerows({key: _harmless(value) for key, value in row.items()} for row in rows)
     return text.getvalue().encode()
 
 
@@ -50,14 +56,18 @@ def _harmless(value: Any) -> Any:
     return "'" + value if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
 
 
-def _json(rows: Sequence[dict[str, Any]]) -> bytes:
+def _json(_columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> bytes:
     return json.dumps(list(rows), ensure_ascii=False, indent=2).encode() + b"\n"
 
 
-def _parquet(rows: Sequence[dict[str, Any]]) -> bytes:
+def _parquet(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
     sink = io.BytesIO()
-    parquet.write_table(pa.Table.from_pylist(list(rows)), sink, compression="zstd")
+    table = pa.table({column: [row[column] for row in rows] for column in columns})
+    parquet.write_table(table, sink, compression="zstd")
     return sink.getvalue()
+
+
+_WRITERS = {".csv": _csv, ".json": _json, ".parquet": _parquet}

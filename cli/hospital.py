@@ -1,14 +1,27 @@
 """`phr hospital`: staff of a provider register patients and publish, correct and retract their records."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from cli.options import AS_OPTION, PATIENT_TOKEN_OPTION, parse_identifier, pick_by_id, read_input, staff_of
+from cli.options import (
+    AS_OPTION,
+    PATIENT_TOKEN_OPTION,
+    TOKEN_OPTION,
+    parse_identifier,
+    pick_by_id,
+    read_input,
+    staff_of,
+)
 from cli.output import JSON_OPTION, YES_OPTION, confirm, emit_json, say, table, working
 from cli.places import NETWORK_OPTION
 from cli.texts import _, plural
-from cli.words import moment_text, period_text, short_hex
+from cli.words import minute_text, moment_text, period_text, short_hex
+
+if TYPE_CHECKING:
+    from wire.staff import Publication, PublishedRecord
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -25,13 +38,14 @@ def register(
         help=_("An identifier of the patient here, 'system|value'; several are allowed."),
     ),
     member: str = AS_OPTION,
+    token_file: Path | None = TOKEN_OPTION,
     network: Path | None = NETWORK_OPTION,
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Register the patient at the desk, once you have seen who they are."""
     from wire.staff import RegisteredPatient
 
-    place, client = staff_of(network, member)
+    place, client = staff_of(network, member, token_file)
     body = {"code": code, "identifiers": [parse_identifier(token) for token in patient]}
     with working(_("writing to the ledger")):
         registered = client.post("/staff/registrations", RegisteredPatient, json=body)
@@ -48,7 +62,9 @@ def register(
 def publish(
     file: Path = _FILE,
     patient: str = PATIENT_TOKEN_OPTION,
+    every: bool = typer.Option(False, "--all", help=_("Show every record instead of a row a category.")),
     member: str = AS_OPTION,
+    token_file: Path | None = TOKEN_OPTION,
     network: Path | None = NETWORK_OPTION,
     as_json: bool = JSON_OPTION,
 ) -> None:
@@ -56,7 +72,7 @@ def publish(
     from wire.limits import BUNDLE_BYTES
     from wire.staff import Publication
 
-    _place, client = staff_of(network, member)
+    _place, client = staff_of(network, member, token_file)
     content = read_input(file, BUNDLE_BYTES)
     with working(_("publishing")):
         done = client.post(
@@ -64,6 +80,11 @@ def publish(
         )
     if as_json:
         return emit_json(done)
+    _show_rows(done.records) if every else _show_summary(done.records)
+    _show_outcome(done)
+
+
+def _show_rows(records: "Sequence[PublishedRecord]") -> None:
     table(
         [_("record"), _("category"), _("period"), _("resources"), _("sealed bytes"), ""],
         [
@@ -75,15 +96,43 @@ def publish(
                 record.ciphertext_bytes,
                 _("was there already") if record.already_published else _("new"),
             )
-            for record in done.records
+            for record in records
         ],
         empty=_("The bundle holds no records."),
     )
-    say("")
+
+
+def _show_summary(records: "Sequence[PublishedRecord]") -> None:
+    """One row a category: a history of thirty years would be hundreds of rows."""
+    rows = []
+    for category in dict.fromkeys(record.category for record in records):
+        of = [record for record in records if record.category == category]
+        start, end = min(record.start_day for record in of), max(record.end_day for record in of)
+        rows.append(
+            (
+                category.label,
+                len(of),
+                sum(record.already_published for record in of) or "",
+                period_text(start, end),
+                sum(record.resource_count for record in of),
+                f"{sum(record.ciphertext_bytes for record in of) / 1024:.0f} KiB",
+            )
+        )
+    table(
+        [_("category"), _("records"), _("there already"), _("period"), _("resources"), _("sealed")],
+        rows,
+        empty=_("The bundle holds no records."),
+    )
+
+
+def _show_outcome(done: "Publication") -> None:
     new = sum(not record.already_published for record in done.records)
+    if done.state == "published":
+        sentence = plural("{count} new record is published.", "{count} new records are published.", new)
+        return say(sentence.format(count=new))
     say(
-        plural("{count} new record, {state}.", "{count} new records, {state}.", new).format(
-            count=new, state=done.state
+        _("Not published yet ({state}): {detail} The node carries on by itself.").format(
+            state=done.state, detail=done.detail
         )
     )
 
@@ -92,24 +141,25 @@ def publish(
 def records(
     patient: str = PATIENT_TOKEN_OPTION,
     member: str = AS_OPTION,
+    token_file: Path | None = TOKEN_OPTION,
     network: Path | None = NETWORK_OPTION,
     as_json: bool = JSON_OPTION,
 ) -> None:
     """List what was published for a patient."""
     from wire.patients import RecordsView
 
-    _place, client = staff_of(network, member)
+    _place, client = staff_of(network, member, token_file)
     view = client.get("/staff/records", RecordsView, parse_identifier(patient))
     if as_json:
         return emit_json(view)
     table(
-        [_("record"), _("category"), _("period"), _("published"), _("status")],
+        [_("record"), _("category"), _("period"), _("published (UTC)"), _("status")],
         [
             (
                 short_hex(record.record_id),
                 record.category.label,
                 period_text(record.start_day, record.end_day),
-                moment_text(record.published_at),
+                minute_text(record.published_at),
                 status_text(record),
             )
             for record in view.records
@@ -121,7 +171,7 @@ def records(
 def status_text(record: object) -> str:
     """The flags of a ``wire.patients.RecordView`` in words."""
     words = {"superseded": _("superseded"), "retracted": _("retracted"), "restricted": _("restricted")}
-    return ", ".join(text for flag, text in words.items() if getattr(record, flag)) or _("current")
+    return ", ".join(text for flag, text in words.items() if getattr(record, flag))
 
 
 @app.command(
@@ -132,6 +182,7 @@ def correct(
     file: Path = _FILE,
     patient: str = PATIENT_TOKEN_OPTION,
     member: str = AS_OPTION,
+    token_file: Path | None = TOKEN_OPTION,
     network: Path | None = NETWORK_OPTION,
     as_json: bool = JSON_OPTION,
     yes: bool = YES_OPTION,
@@ -141,7 +192,7 @@ def correct(
     from wire.patients import RecordsView
     from wire.staff import Publication
 
-    _place, client = staff_of(network, member)
+    _place, client = staff_of(network, member, token_file)
     content = read_input(file, BUNDLE_BYTES)
     view = client.get("/staff/records", RecordsView, parse_identifier(patient))
     old = pick_by_id(record, view.records, lambda item: item.record_id, _("record"))
@@ -152,6 +203,7 @@ def correct(
             when=moment_text(old.published_at),
         ),
         yes,
+        as_json,
     )
     with working(_("publishing")):
         done = client.post(f"/staff/records/0x{old.record_id.hex()}/correction", Publication, content=content)
@@ -169,6 +221,7 @@ def retract(
     record: str = typer.Argument(help=_("The record's number, or its first six digits.")),
     patient: str = PATIENT_TOKEN_OPTION,
     member: str = AS_OPTION,
+    token_file: Path | None = TOKEN_OPTION,
     network: Path | None = NETWORK_OPTION,
     as_json: bool = JSON_OPTION,
     yes: bool = YES_OPTION,
@@ -176,7 +229,7 @@ def retract(
     """Retract a record published in error; nobody can request it any more."""
     from wire.patients import RecordsView, RecordView
 
-    _place, client = staff_of(network, member)
+    _place, client = staff_of(network, member, token_file)
     view = client.get("/staff/records", RecordsView, parse_identifier(patient))
     old = pick_by_id(record, view.records, lambda item: item.record_id, _("record"))
     confirm(
@@ -184,6 +237,7 @@ def retract(
             category=old.category.label, period=period_text(old.start_day, old.end_day)
         ),
         yes,
+        as_json,
     )
     with working(_("writing to the ledger")):
         done = client.post(f"/staff/records/0x{old.record_id.hex()}/retraction", RecordView, json={})
@@ -194,12 +248,15 @@ def retract(
 
 @app.command(epilog="phr hospital patients --as Seoul")
 def patients(
-    member: str = AS_OPTION, network: Path | None = NETWORK_OPTION, as_json: bool = JSON_OPTION
+    member: str = AS_OPTION,
+    token_file: Path | None = TOKEN_OPTION,
+    network: Path | None = NETWORK_OPTION,
+    as_json: bool = JSON_OPTION,
 ) -> None:
     """List the patients who are registered here."""
     from wire.staff import RegisteredPatient
 
-    _place, client = staff_of(network, member)
+    _place, client = staff_of(network, member, token_file)
     registered = client.get("/staff/patients", list[RegisteredPatient])
     if as_json:
         return emit_json(registered)

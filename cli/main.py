@@ -1,19 +1,19 @@
 """`phr <who> <verb>`: the commands of patients, hospitals, members, auditors, researchers and operators.
 
-Exit codes are those of `cli.exit_codes.ExitCode`. Errors are one line on standard error, never a traceback; with
-``PHR_TRACEBACK=1`` the traceback of an unforeseen error is shown too.
+Exit codes are those of `cli.exit_codes.ExitCode`. An error is one line on standard error, never a traceback; with
+``--json`` it is also the one document on standard output, unless the answer itself is there already. With
+``PHR_TRACEBACK=1`` the traceback of an error is shown too.
 """
 
 import os
 import sys
-import traceback
 
 import typer
 
 from cli import admin, auditor, hospital, member, network, node, patient, researcher
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
-from cli.output import clean
+from cli.output import clean, documents, emit_json
 from cli.texts import _
 
 app = typer.Typer(
@@ -23,7 +23,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     # Plain help: without importing rich it shows in half the time.
     rich_markup_mode=None,
-    epilog=_("Start with: phr network up my-network; then phr patient create --help"),
+    epilog=_(
+        "Start with: phr network up my-network; then phr patient create --help. "
+        "Exit codes: 0 done, 1 failed, 2 the command's words, 3 a file or value, 4 refused, 5 no answer or busy: "
+        "try again, 6 not found, 7 diverged, 8 a passphrase or key file, 9 cancelled."
+    ),
 )
 app.add_typer(patient.app, name="patient", help=_("Your own records: who may read what, and who did."))
 app.add_typer(hospital.app, name="hospital", help=_("Register patients and publish their records."))
@@ -39,39 +43,53 @@ app.add_typer(admin.app, name="admin", help=_("The consortium's administrator: m
 
 def run() -> None:
     """Run the command of this process, and end it with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal of an old encoding shows a question mark where it lacks a letter.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     sys.exit(execute(sys.argv[1:]))
 
 
 def execute(arguments: list[str]) -> int:
     """Run a command and return its exit code; what it has to say is on standard output and standard error."""
+    as_json = "--json" in arguments
+    documents.printed = 0
     try:
-        result = app(arguments, standalone_mode=False)
-        return int(result) if isinstance(result, int) else ExitCode.DONE
-    except typer.Exit as ended:
-        return ended.exit_code
-    except (typer.Abort, KeyboardInterrupt):
-        return _failed(_("cancelled"), ExitCode.CANCELLED)
-    except CommandError as error:
-        return _failed(str(error), error.exit_code)
+        exit_code = _execute(arguments, as_json)
+        sys.stdout.flush()
+        return exit_code
     except BrokenPipeError:
         # The reader (head, less) has seen enough; what Python flushes at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
+
+
+def _execute(arguments: list[str], as_json: bool) -> int:
+    try:
+        result = app(arguments, prog_name="phr", standalone_mode=False)
+        return int(result) if isinstance(result, int) else ExitCode.DONE
+    except typer.Exit as ended:
+        return ended.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        return _failed(_("cancelled"), ExitCode.CANCELLED, as_json)
+    except CommandError as error:
+        return _failed(str(error), error.exit_code, as_json)
+    except BrokenPipeError:
+        raise
     except Exception as error:  # noqa: BLE001 - the edge of the program: every error becomes one line and a code
-        return _report(error)
+        from cli.failures import exit_code_of, sentence_of
+
+        if os.environ.get("PHR_TRACEBACK"):
+            import traceback
+
+            traceback.print_exception(error)
+        sentence = sentence_of(error)
+        return _failed(sentence, exit_code_of(error), as_json) if sentence else ExitCode.USAGE
 
 
-def _report(error: Exception) -> int:
-    from cli.failures import exit_code_of, is_usage_error, sentence_of
-
-    if is_usage_error(error):
-        error.show()  # type: ignore[attr-defined]
-        return ExitCode.USAGE
-    if os.environ.get("PHR_TRACEBACK"):
-        traceback.print_exception(error)
-    return _failed(sentence_of(error), exit_code_of(error))
-
-
-def _failed(sentence: str, exit_code: ExitCode) -> int:
-    sys.stderr.write("phr: " + clean(" ".join(sentence.split())) + "\n")
+def _failed(sentence: str, exit_code: ExitCode, as_json: bool) -> int:
+    line = clean(" ".join(sentence.split()))
+    if as_json and not documents.printed:
+        emit_json({"error": line, "kind": exit_code.name.lower().replace("_", "-"), "exit_code": exit_code})
+    sys.stdout.flush()
+    sys.stderr.write(f"phr: {line}\n")
     return exit_code

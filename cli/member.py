@@ -1,19 +1,22 @@
 """`phr member`: a member's staff ask for what patients consented to, and read it."""
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from cli.consented import consented_patients, find_patient, member_names
+from cli.content import show_content
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
-from cli.options import AS_OPTION, pick_by_id, staff_of
-from cli.output import JSON_OPTION, emit_json, note, say, table, working
+from cli.options import AS_OPTION, TOKEN_OPTION, parse_hex, pick_by_id, staff_of
+from cli.output import JSON_OPTION, emit_json, note, table, working
 from cli.places import NETWORK_OPTION
+from cli.saving import check_directory, save
 from cli.texts import _, plural
 from cli.words import (
     day_of_moment_text,
-    match_name,
     parse_categories,
     parse_purposes,
     period_text,
@@ -22,7 +25,8 @@ from cli.words import (
 
 if TYPE_CHECKING:
     from cli.staff_client import StaffClient
-    from wire.staff import ConsentedPatient, ReadResponse
+    from wire.patients import ConsentView
+    from wire.staff import ConsentedPatient, ReadRecord, ReadResponse
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -32,6 +36,7 @@ _PATIENT = typer.Option(
     "-p",
     help=_("The patient, as they introduced themselves, or the pseudonym's first digits."),
 )
+_AT = typer.Option(None, "--at", help=_("The provider whose records are meant, where a patient has several."))
 _CATEGORIES = typer.Option(
     [], "--category", "-c", help=_("Categories, such as laboratory,medication; default all.")
 )
@@ -41,29 +46,48 @@ _PURPOSE = typer.Option("treatment", "--purpose", help=_("Why: treatment, paymen
 
 @app.command(epilog="phr member patients --as Clinic")
 def patients(
-    member: str = AS_OPTION, network: Path | None = NETWORK_OPTION, as_json: bool = JSON_OPTION
+    member: str = AS_OPTION,
+    token_file: Path | None = TOKEN_OPTION,
+    network: Path | None = NETWORK_OPTION,
+    as_json: bool = JSON_OPTION,
 ) -> None:
     """List the patients who granted this member something, and what can be read now."""
-    _place, client = staff_of(network, member)
-    consented = _consented(client)
+    _place, client = staff_of(network, member, token_file)
+    consented = consented_patients(client)
     if as_json:
         return emit_json(consented)
+    names = member_names(client) if consented else {}
     table(
-        [_("patient"), _("pseudonym"), _("may be read"), _("purposes"), _("until"), _("records")],
+        [_("patient"), _("pseudonym"), _("records of"), _("readable now"), _("for"), _("until")],
         [
             (
                 patient.introduction or _("(no introduction)"),
                 short_hex(patient.patient),
-                ", ".join(category.label for category in consent.categories),
-                ", ".join(purpose.label for purpose in consent.purposes),
-                _("revoked") if consent.revoked else day_of_moment_text(consent.valid_until - 1),
-                len(patient.records),
+                names.get(patient.provider, short_hex(patient.provider)),
+                _readable(patient),
+                ", ".join(dict.fromkeys(p.label for c in _standing(patient) for p in c.purposes)),
+                _until(patient),
             )
             for patient in consented
-            for consent in patient.consents
         ],
         empty=_("No patient has granted this member anything."),
     )
+
+
+def _standing(patient: "ConsentedPatient") -> list["ConsentView"]:
+    return [consent for consent in patient.consents if not consent.revoked]
+
+
+def _readable(patient: "ConsentedPatient") -> str:
+    counts = Counter(record.category.label for record in patient.records)
+    return ", ".join(f"{label} {count}" for label, count in sorted(counts.items())) or _("nothing")
+
+
+def _until(patient: "ConsentedPatient") -> str:
+    standing = _standing(patient)
+    if not standing:
+        return _("revoked")
+    return day_of_moment_text(max(consent.valid_until for consent in standing) - 1)
 
 
 @app.command(
@@ -71,16 +95,18 @@ def patients(
 )
 def request(
     patient: str = _PATIENT,
+    at: str | None = _AT,
     category: list[str] = _CATEGORIES,
     record: list[str] = _RECORDS,
     purpose: str = _PURPOSE,
     member: str = AS_OPTION,
+    token_file: Path | None = TOKEN_OPTION,
     network: Path | None = NETWORK_OPTION,
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Ask the ledger for access, without reading: the decision is recorded, permit or denial."""
-    _place, client = staff_of(network, member)
-    answer = _ask(client, patient, category, record, purpose, decide_only=True)
+    _place, client = staff_of(network, member, token_file)
+    answer = _ask(client, patient, at, category, record, purpose, decide_only=True)
     if as_json:
         emit_json(answer)
     else:
@@ -91,6 +117,7 @@ def request(
 @app.command(epilog='phr member read --as Clinic --patient "Kim Minji" --category laboratory --out records/')
 def read(
     patient: str = _PATIENT,
+    at: str | None = _AT,
     category: list[str] = _CATEGORIES,
     record: list[str] = _RECORDS,
     purpose: str = _PURPOSE,
@@ -98,33 +125,41 @@ def read(
         None, "--out", "-o", help=_("Save each record's FHIR bundle in this directory.")
     ),
     member: str = AS_OPTION,
+    token_file: Path | None = TOKEN_OPTION,
     network: Path | None = NETWORK_OPTION,
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Ask the ledger for access and, where it permits, read. Every access is recorded before anything opens."""
-    _place, client = staff_of(network, member)
-    answer = _ask(client, patient, category, record, purpose, decide_only=False)
+    if out is not None:
+        check_directory(out)
+    _place, client = staff_of(network, member, token_file)
+    answer = _ask(client, patient, at, category, record, purpose, decide_only=False)
     if out is not None:
         _save(answer, out)
     if as_json:
         emit_json(answer)
     else:
         _show_decisions(answer)
+        names = member_names(client) if any(opened.content for opened in answer.records) else {}
         for opened in answer.records:
             if opened.content is not None:
-                show_content(opened.content)
+                show_content(opened.content, _heading(opened, names))
     _end_by_decision(answer)
 
 
-def _consented(client: "StaffClient") -> "list[ConsentedPatient]":
-    from wire.staff import ConsentedPatient
-
-    return client.get("/staff/consents", list[ConsentedPatient])
+def _heading(record: "ReadRecord", names: dict[bytes, str]) -> str:
+    return _("{category} of {period}, by {author}, record {number}").format(
+        category=record.category.label.replace("-", " "),
+        period=period_text(record.start_day, record.end_day),
+        author=names.get(record.author, short_hex(record.author)),
+        number=short_hex(record.record_id),
+    )
 
 
 def _ask(
     client: "StaffClient",
     typed: str,
+    at: str | None,
     categories: list[str],
     records: list[str],
     purpose: str,
@@ -136,7 +171,7 @@ def _ask(
     purposes = parse_purposes([purpose])
     if len(purposes) != 1:
         raise CommandError(_("expected one purpose; came: {purpose}").format(purpose=purpose), ExitCode.USAGE)
-    address, known = _patient_address(client, typed)
+    address, known = find_patient(client, typed, at)
     wanted = tuple(
         pick_by_id(text, known.records, lambda item: item.record_id, _("record")).record_id
         if known
@@ -154,28 +189,8 @@ def _ask(
         return client.post("/staff/reads", ReadResponse, json=asked.model_dump(mode="json"))
 
 
-def _patient_address(client: "StaffClient", typed: str) -> "tuple[bytes, ConsentedPatient | None]":
-    """Who was meant: somebody who granted this member something, else any pseudonym by its full number."""
-    text = typed.strip().casefold()
-    consented = _consented(client)
-    if text.startswith("0x"):
-        if len(text) == 42:
-            address = bytes.fromhex(text[2:])
-            return address, next((patient for patient in consented if patient.patient == address), None)
-        found = pick_by_id(typed, consented, lambda patient: patient.patient, _("patient"))
-    else:
-        found = consented[match_name(typed, [patient.introduction for patient in consented], _("patient"))]
-    return found.patient, found
-
-
 def _whole_id(text: str) -> bytes:
-    try:
-        value = bytes.fromhex(text.removeprefix("0x"))
-    except ValueError:
-        value = b""
-    if len(value) != 32:
-        raise CommandError(_("expected a record's whole number, 0x and 64 digits"), ExitCode.USAGE)
-    return value
+    return parse_hex(text, 32, _("record"))
 
 
 def _show_decisions(answer: "ReadResponse") -> None:
@@ -213,28 +228,9 @@ def _end_by_decision(answer: "ReadResponse") -> None:
 
 
 def _save(answer: "ReadResponse", directory: Path) -> None:
-    import os
-
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(exist_ok=True, mode=0o700)
     for record in answer.records:
-        if record.content is None:
-            continue
-        path = directory / f"{record.category.label}-{record.record_id.hex()[:12]}.json"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(record.content)
-        note(_("saved {path}").format(path=path))
-
-
-def show_content(content: bytes) -> None:
-    """Show a record's content as a table that a person can read."""
-    from records import describe
-
-    description = describe(content)
-    say("")
-    say(f"{description.title} — {description.patient}" if description.patient else description.title)
-    table(
-        [_("date"), _("kind"), _("what"), _("value")],
-        [(row.date, row.kind, row.text, row.value) for row in description.rows],
-        empty=_("The record has no entries."),
-    )
+        if record.content is not None:
+            path = directory / f"{record.category.label}-{record.record_id.hex()[:12]}.json"
+            save(path, record.content)
+            note(_("saved {path}").format(path=path))

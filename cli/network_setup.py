@@ -1,6 +1,5 @@
 """Making a network on this machine: chain, contract, administrator, members with keys of their own, enrolled."""
 
-import json
 import secrets
 import socket
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from cli.administration import Administration, parse_roles, read_enrolment
 from cli.administrator import PASSPHRASE_FILE, create_account
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
+from cli.json_files import json_bytes
 from cli.network_processes import chain_process, start_chain
 from cli.places import read_network
 from cli.texts import _
@@ -81,6 +81,10 @@ def create_network(
         )
     if len({slug(member.name) for member in members}) < len(members):
         raise CommandError(_("expected members with different names"), ExitCode.USAGE)
+    if directory.exists() and not directory.is_dir():
+        raise CommandError(
+            _("expected a directory; {path} is something else").format(path=directory), ExitCode.BAD_INPUT
+        )
     if directory.exists() and any(directory.iterdir()):
         raise CommandError(
             _("{directory} is not empty and holds no network; name a new directory").format(
@@ -113,12 +117,13 @@ def create_network(
             )
         )
         with Administration.open(place, place.administrator_directory / PASSPHRASE_FILE) as administration:
-            for planned, member in zip(members, place.members, strict=True):
+            for planned, member, port in zip(members, place.members, ports, strict=True):
                 initialise_node(
                     member.directory,
                     name=planned.name,
-                    endpoint=member.endpoint or f"http://127.0.0.1:{chain_port}",
-                    port=int(member.endpoint.rpartition(":")[2] or 0),
+                    # The port of a member with keys only is its own too: nothing answers there until it runs a node.
+                    endpoint=f"http://127.0.0.1:{port}",
+                    port=port,
                     rpc_url=place.rpc_url,
                     deployment=place.deployment_path,
                 )
@@ -138,11 +143,11 @@ def _deploy(directory: Path, rpc_url: str, threshold: int) -> None:
     with Chain(rpc_url, ANVIL) as chain:
         sender = Sender(chain, administrator.address, administrator.sign_digest, MemoryOutbox())
         deployment = deploy(chain, sender, administrator.address, threshold)
-    (directory / "deployment.json").write_text(json.dumps(deployment.to_json(), indent=2) + "\n")
+    (directory / "deployment.json").write_bytes(json_bytes(deployment.to_json()))
 
 
 def _write_description(directory: Path, description: dict[str, Any], name: str) -> None:
-    (directory / name).write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+    (directory / name).write_bytes(json_bytes(description))
 
 
 def _free_ports(count: int) -> list[int]:

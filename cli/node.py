@@ -4,7 +4,10 @@ from pathlib import Path
 
 import typer
 
+from cli.errors import CommandError
+from cli.exit_codes import ExitCode
 from cli.output import JSON_OPTION, emit_json, say, table
+from cli.saving import check_new_file, save
 from cli.texts import _
 
 app = typer.Typer(no_args_is_help=True)
@@ -52,28 +55,30 @@ def enrolment(directory: Path = _DIRECTORY, as_json: bool = JSON_OPTION) -> None
     say(_("Send {path} to the consortium's administrator; it holds no secret.").format(path=path))
 
 
-@app.command(epilog="phr node staff seoul park --role physician")
+@app.command(epilog="phr node staff seoul park --role physician --token-file park.token")
 def staff(
     directory: Path = _DIRECTORY,
     name: str = typer.Argument(help=_("The person's staff number or name, as auditors will see it.")),
-    role: str = typer.Option(
-        ..., "--role", help=_("What the person does, such as physician or records clerk.")
+    role: str | None = typer.Option(
+        None, "--role", help=_("What the person does, such as physician or records clerk.")
     ),
-    token_file: Path = typer.Option(
-        ..., "--token-file", help=_("Write the new token into this private file.")
+    token_file: Path | None = typer.Option(
+        None, "--token-file", help=_("Write the new token into this new private file.")
     ),
     end: bool = typer.Option(False, "--end", help=_("End this person's tokens instead.")),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Give a member of staff a token of their own: who read what is recorded by person."""
-    from crypto.private_file import atomic_write_private
     from node.initialise import add_staff, end_staff
 
     if end:
         end_staff(directory, name)
         said = _("{name} can no longer use this node.").format(name=name)
+    elif role is None or token_file is None:
+        raise CommandError(_("expected --role and --token-file, or --end"), ExitCode.USAGE)
     else:
-        atomic_write_private(token_file, (add_staff(directory, name, role) + "\n").encode())
+        check_new_file(token_file)
+        save(token_file, (add_staff(directory, name, role) + "\n").encode())
         said = _("The token of {name} is in {path}.").format(name=name, path=token_file)
     if as_json:
         return emit_json({"staff_id": name, "active": not end})

@@ -1,5 +1,6 @@
 """Options that several kinds of users share, and how a record or a patient is picked by what people type."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 AS_OPTION = typer.Option(
-    ..., "--as", "-m", envvar="PHR_MEMBER", help=_("The member for whom you act, by name or part of it.")
+    ...,
+    "--as",
+    "-m",
+    envvar="PHR_MEMBER",
+    help=_("The member for whom you act, by name or part of it, or its node's directory."),
 )
 PATIENT_TOKEN_OPTION = typer.Option(
     ...,
@@ -27,13 +32,31 @@ PATIENT_TOKEN_OPTION = typer.Option(
 )
 
 
-def staff_of(network: Path | None, member: str) -> "tuple[MemberPlace, StaffClient]":
-    """The member named on this machine, and a client of its node with its staff token."""
+TOKEN_OPTION = typer.Option(
+    None,
+    "--token-file",
+    envvar="PHR_STAFF_TOKEN_FILE",
+    help=_("The private file (0600) with your own staff token; default: the node's administrator's."),
+)
+
+
+def staff_of(network: Path | None, member: str, token_file: Path | None) -> "tuple[MemberPlace, StaffClient]":
+    """The member named on this machine, and a client of its node with the staff token of who calls.
+
+    ``member`` is a name in the network, or the directory of a node that belongs to no network of this machine.
+    """
     # Imported here, as everything that takes long to load: help must come at once.
     from cli.staff_client import StaffClient
 
-    place = find_network(network).member(member)
-    return place, StaffClient.of_member(place.endpoint, place.directory)
+    directory = Path(member)
+    if os.sep in member and (directory / "node.toml").is_file():
+        from node.config import NodeConfig
+
+        config = NodeConfig.load(directory)
+        place = MemberPlace(config.name, config.directory, f"http://{config.host}:{config.port}", True)
+    else:
+        place = find_network(network).member_with_node(member)
+    return place, StaffClient.of_member(place.endpoint, place.directory, token_file)
 
 
 def parse_identifier(token: str) -> dict[str, str]:
@@ -49,10 +72,30 @@ def parse_identifier(token: str) -> dict[str, str]:
     return {"system": system.strip(), "value": value.strip()}
 
 
+def parse_hex(text: str, size_bytes: int, kind: str) -> bytes:
+    """A whole identifier, ``0x`` and two digits a byte.
+
+    Raises:
+        CommandError: it is something else.
+    """
+    digits = text.strip().casefold().removeprefix("0x")
+    if len(digits) != 2 * size_bytes or any(c not in "0123456789abcdef" for c in digits):
+        raise CommandError(
+            _("expected a {kind}'s whole number, 0x and {count} digits; came: {text}").format(
+                kind=kind, count=2 * size_bytes, text=text
+            ),
+            ExitCode.USAGE,
+        )
+    return bytes.fromhex(digits)
+
+
 def pick_by_id(typed: str, items: Sequence[Item], id_of: Callable[[Item], bytes], kind: str) -> Item:
-    """The one item whose identifier begins with the digits that were typed (six at least), as tables show them."""
-    digits = typed.casefold().removeprefix("0x").split("…")[0]
-    found = [item for item in items if id_of(item).hex().startswith(digits)]
+    """The one item whose identifier begins with the digits that were typed (six at least), as tables show them.
+
+    Raises:
+        CommandError: they are no such digits, or begin no identifier or those of several items.
+    """
+    digits = typed.strip().casefold().removeprefix("0x").rstrip("…")
     if len(digits) < 6 or any(c not in "0123456789abcdef" for c in digits):
         raise CommandError(
             _("expected at least six digits of the {kind}'s number, such as 0x1a2b3c; came: {typed}").format(
@@ -60,26 +103,29 @@ def pick_by_id(typed: str, items: Sequence[Item], id_of: Callable[[Item], bytes]
             ),
             ExitCode.USAGE,
         )
-    if len(found) != 1:
-        text = (
-            _("no {kind} has a number that begins so: {typed}")
-            if not found
-            else _("several {kind}s begin so: {typed}")
-        )
-        raise CommandError(text.format(kind=kind, typed=typed), ExitCode.NOT_FOUND)
-    return found[0]
+    found = [item for item in items if id_of(item).hex().startswith(digits)]
+    if len(found) == 1:
+        return found[0]
+    text = _("more than one {kind} has a number that begins with {typed}; type more digits")
+    if not found:
+        text = _("no {kind} has a number that begins with {typed}")
+    raise CommandError(text.format(kind=kind, typed=typed), ExitCode.NOT_FOUND)
 
 
 def read_input(path: Path, limit_bytes: int) -> bytes:
     """A file's bytes, or standard input's for ``-``; refused beyond the limit before it is read whole."""
     import sys
 
-    stream = sys.stdin.buffer if str(path) == "-" else path.open("rb")
-    with stream:
-        content = stream.read(limit_bytes + 1)
+    if str(path) == "-":
+        content = sys.stdin.buffer.read(limit_bytes + 1)
+    else:
+        with path.open("rb") as file:
+            content = file.read(limit_bytes + 1)
     if len(content) > limit_bytes:
         raise CommandError(
-            _("{path} is larger than {limit} MiB; split it").format(path=path, limit=limit_bytes // 2**20),
+            _("{path} is larger than {limit} KiB, the most that can be").format(
+                path=path, limit=limit_bytes // 1024
+            ),
             ExitCode.BAD_INPUT,
         )
     return content

@@ -1,9 +1,10 @@
 """What commands show: a table or sentences for people, one JSON document for machines."""
 
 import json
+import re
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,15 +17,51 @@ from cli.texts import _
 JSON_OPTION = typer.Option(False, "--json", help=_("Print one JSON document instead of tables."))
 YES_OPTION = typer.Option(False, "--yes", "-y", help=_("Do not ask; for scripts."))
 
+_PIPE_COLUMNS = 10_000
+_JOINERS = "\u200c\u200d"
+"""Zero-width joiners: scripts such as Persian need them, and they move nothing on a terminal."""
+
 
 def clean(text: str) -> str:
-    """Text without control or formatting characters, so that no record can drive the terminal that shows it."""
-    return "".join(c if c == "\n" or unicodedata.category(c)[0] != "C" else "\ufffd" for c in text)
+    """One line without control or formatting characters, so that no name can drive the terminal that shows it."""
+    return clean_lines(text).replace("\n", " ")
+
+
+def clean_lines(text: str) -> str:
+    """The same, its line breaks kept: for text that has a cell of a table for itself."""
+    return "".join(c if c == "\n" or not _is_unsafe(c) else "\ufffd" for c in text)
+
+
+def _is_unsafe(character: str) -> bool:
+    return unicodedata.category(character)[0] == "C" and character not in _JOINERS
+
+
+class Documents:
+    """Counts the JSON documents that a run printed, since ``--json`` promises exactly one."""
+
+    def __init__(self) -> None:
+        self.printed = 0
+
+
+documents = Documents()
 
 
 def emit_json(document: Any) -> None:
-    """Print the one document of a ``--json`` command."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=_json_value) + "\n")
+    """Print the one document of a ``--json`` command. Characters that could drive a terminal are escaped."""
+    text = json.dumps(document, ensure_ascii=False, indent=2, default=_json_value)
+    sys.stdout.write(_UNSAFE.sub(_escaped, text) + "\n")
+    documents.printed += 1
+
+
+# Outside strings the document has none of these but line breaks.
+_UNSAFE = re.compile(r"[^\n\x20-\x7e]")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    character = match[0]
+    if not _is_unsafe(character):
+        return character
+    return json.dumps(character, ensure_ascii=True)[1:-1] if character != "\x7f" else "\\u007f"
 
 
 def _json_value(value: Any) -> Any:
@@ -38,17 +75,33 @@ def _json_value(value: Any) -> Any:
 
 
 def say(sentence: str) -> None:
-    """Print one sentence or line for a person."""
-    sys.stdout.write(clean(sentence) + "\n")
+    """Print one sentence or line for a person; on a terminal it breaks between words."""
+    sys.stdout.write(_wrapped(clean(sentence), sys.stdout.isatty()) + "\n")
 
 
 def note(sentence: str) -> None:
     """Print one line on standard error, beside the result."""
-    sys.stderr.write(clean(sentence) + "\n")
+    sys.stderr.write(_wrapped(clean(sentence), sys.stderr.isatty()) + "\n")
+
+
+def _wrapped(sentence: str, terminal: bool) -> str:
+    import shutil
+
+    columns = shutil.get_terminal_size().columns
+    if not terminal or len(sentence.encode()) <= columns:
+        return sentence
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(width=columns)
+    return "\n".join(line.plain.rstrip() for line in Text(sentence).wrap(console, columns))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
-    """Print rows under column names, as wide as the terminal allows; ``empty`` says that there are none."""
+    """Print rows under column names, as wide as the terminal allows; ``empty`` says that there are none.
+
+    Columns in which no row has anything are left out.
+    """
     if not rows:
         say(empty)
         return
@@ -57,42 +110,84 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) 
     from rich.table import Table
     from rich.text import Text
 
+    cells = [[clean_lines(str(cell)) for cell in row] for row in rows]
+    kept = [i for i in range(len(columns)) if any(row[i] for row in cells)]
+    terminal = sys.stdout.isatty()
     # A pipe has no width: there a row stays one line, so that grep and awk find it whole.
-    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=10_000)
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in columns:
-        shown.add_column(column, overflow="fold")
-    for row in rows:
-        shown.add_row(*(Text(clean(str(cell))) for cell in row))
-    console.print(shown)
+    console = Console(highlight=False) if terminal else Console(highlight=False, width=_PIPE_COLUMNS)
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    unbreakable = _unbreakable(columns, cells, kept, console.width)
+    for i in kept:
+        # As Text: a bracket in a name is a bracket, not rich's markup.
+        shown.add_column(Text(clean(columns[i])), overflow="fold", no_wrap=i in unbreakable)
+    for row in cells:
+        shown.add_row(*(Text(row[i] if terminal else row[i].replace("\n", " ")) for i in kept))
+    with console.capture() as capture:
+        console.print(shown)
+    sys.stdout.write("\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n")
 
 
-def confirm(question: str, yes: bool) -> None:
-    """Ask before a dangerous act.
+def _unbreakable(
+    columns: Sequence[str], cells: Sequence[Sequence[str]], kept: Sequence[int], width: int
+) -> set[int]:
+    """The columns of single words, such as numbers and categories: broken only where all else is too wide."""
+    from rich.cells import cell_len
+
+    def longest_word(i: int) -> int:
+        texts = (columns[i], *(row[i] for row in cells))
+        return max((cell_len(word) for text in texts for word in text.split()), default=0)
+
+    if sum(longest_word(i) + 2 for i in kept) > width:
+        return set()
+    return {i for i in kept if not any(" " in row[i] for row in cells) and " " not in columns[i]}
+
+
+def confirm(question: str, yes: bool, as_json: bool = False) -> None:
+    """Ask before a dangerous act. A machine is never asked: ``--json`` needs ``--yes``.
 
     Raises:
         CommandError: the answer was no, or there is nobody to ask and ``--yes`` was not given.
     """
     if yes:
         return
-    if not sys.stdin.isatty():
+    if as_json or not sys.stdin.isatty():
         raise CommandError(
             _("expected an answer to: {question} There is no terminal to ask on; add --yes").format(
                 question=question
             ),
             ExitCode.USAGE,
         )
-    if not typer.confirm(question):
+    if not typer.confirm(clean(question)):
         raise CommandError(_("nothing was changed"), ExitCode.CANCELLED)
 
 
 @contextmanager
-def working(sentence: str) -> Iterator[None]:
-    """Show that something goes on, on a terminal only, until it is done."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    from rich.console import Console
+def working(sentence: str, interrupted: str = "") -> Iterator[Callable[[str], None]]:
+    """Show that something goes on, on a terminal only, until it is done; yields what replaces the sentence.
 
-    with Console(stderr=True).status(sentence):
-        yield
+    Raises:
+        CommandError: Ctrl-C; with ``interrupted``, which says what became of it.
+    """
+    try:
+        if not sys.stderr.isatty():
+            yield _unseen
+            return
+        from rich.console import Console
+        from rich.text import Text
+
+        with Console(stderr=True).status(Text(clean(sentence))) as status:
+            yield lambda text: status.update(Text(clean(text)))
+    except KeyboardInterrupt:
+        raise CommandError(
+            _("interrupted while {doing}. {what}")
+            .format(
+                doing=sentence,
+                what=interrupted or _("It may have been done all the same: look before you repeat it"),
+            )
+            .strip(),
+            ExitCode.CANCELLED,
+        ) from None
+
+
+def _unseen(_sentence: str) -> None:
+    """Nobody watches."""

@@ -8,16 +8,15 @@
 <network>/wallets/<name>/    patients' wallets
 """
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
+from cli.json_files import read_json
 from cli.texts import _
 from cli.words import match_name, slug
 
@@ -66,6 +65,22 @@ class NetworkPlace:
         """The member of this machine whose name was typed, whole or in part."""
         return self.members[match_name(typed, [m.name for m in self.members], _("member here"))]
 
+    def member_with_node(self, typed: str) -> MemberPlace:
+        """The same, where its node is needed.
+
+        Raises:
+            CommandError: there is none of that name, or it has only keys.
+        """
+        found = self.member(typed)
+        if not found.runs_node:
+            raise CommandError(
+                _("{name} has only keys and runs no node; its commands are `phr auditor`").format(
+                    name=found.name
+                ),
+                ExitCode.REFUSED,
+            )
+        return found
+
     def wallet_path(self, typed: str) -> Path:
         """The vault file of a wallet by its name, or by its path when it has a separator."""
         if os.sep in typed:
@@ -101,14 +116,14 @@ def read_network(directory: Path, description: str = "network.json") -> NetworkP
     """The network described by a file in ``directory``."""
     directory = directory.resolve()
     try:
-        document: dict[str, Any] = json.loads((directory / description).read_text())
+        document = read_json(directory / description)
         members = tuple(
             MemberPlace(
                 entry["name"], directory / entry["directory"], entry["endpoint"], bool(entry["runs_node"])
             )
             for entry in document["members"]
         )
-        return NetworkPlace(directory, document["chain"]["url"], members)
+        return NetworkPlace(directory, str(document["chain"]["url"]), members)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CommandError(
             _("{path} is not a network's description: {error}").format(

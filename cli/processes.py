@@ -4,7 +4,6 @@ A pid file holds the pid and when that process was started, so that a pid which 
 another program is never signalled.
 """
 
-import json
 import subprocess
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import psutil
 
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
+from cli.json_files import json_bytes, read_json
 from cli.texts import _
 from crypto.private_file import atomic_write_private
 
@@ -40,13 +40,14 @@ class Background:
     def process(self) -> psutil.Process | None:
         """The running process, or None when it is not running (any more)."""
         try:
-            known = json.loads(self._pid_path.read_text())
-            process = psutil.Process(known["pid"])
+            known = read_json(self._pid_path)
+            process = psutil.Process(int(known["pid"]))
             same = (
-                abs(process.create_time() - known["started"]) < 1 and process.status() != psutil.STATUS_ZOMBIE
+                abs(process.create_time() - float(known["started"])) < 1
+                and process.status() != psutil.STATUS_ZOMBIE
             )
             return process if same else None
-        except (OSError, ValueError, KeyError, psutil.NoSuchProcess):
+        except (OSError, ValueError, TypeError, KeyError, psutil.NoSuchProcess):
             return None
 
     def start(self, command: list[str]) -> psutil.Process:
@@ -65,7 +66,7 @@ class Background:
             )
         process = psutil.Process(child.pid)
         known = {"pid": child.pid, "started": process.create_time()}
-        atomic_write_private(self._pid_path, json.dumps(known).encode())
+        atomic_write_private(self._pid_path, json_bytes(known))
         return process
 
     def stop(self) -> bool:

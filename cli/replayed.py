@@ -1,6 +1,5 @@
 """The ledger as this machine can replay it: for commands that need no node, only a chain to read."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
+from cli.json_files import read_json
 from cli.places import NetworkPlace
 from cli.texts import _
 
@@ -21,7 +21,7 @@ def read_deployment(path: Path) -> "Deployment":
     from ledger.deploy import Deployment
 
     try:
-        return Deployment.from_json(json.loads(path.read_text()))
+        return Deployment.from_json(read_json(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CommandError(
             _("{path} does not describe a deployment: {error}").format(path=path, error=error),

@@ -10,26 +10,21 @@ from pydantic import TypeAdapter, ValidationError
 
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
+from cli.failures import exit_code_of_status
 from cli.texts import _
 from wire.limits import READ_BYTES
 from wire.problem import Problem
 
 Answer = TypeVar("Answer")
-_EXIT_CODES = {
-    400: ExitCode.BAD_INPUT,
-    404: ExitCode.NOT_FOUND,
-    413: ExitCode.BAD_INPUT,
-    422: ExitCode.BAD_INPUT,
-}
+TOKEN_BYTES = 4096
 
 
-def read_token(directory: Path) -> str:
-    """The staff token in a member's directory.
+def read_token(path: Path) -> str:
+    """The staff token in a private file.
 
     Raises:
         CommandError: there is none, or others could read it.
     """
-    path = directory / "staff-token"
     try:
         mode = path.stat().st_mode
         if stat.S_IMODE(mode) & 0o077:
@@ -37,10 +32,11 @@ def read_token(directory: Path) -> str:
                 _("{path} can be read by others; make it private with chmod 600").format(path=path),
                 ExitCode.LOCKED,
             )
-        return path.read_text().strip()
-    except OSError as error:
+        with path.open("rb") as file:
+            return file.read(TOKEN_BYTES).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
         raise CommandError(
-            _("no staff token at {path}: {error}; `phr node init` makes one").format(path=path, error=error),
+            _("no staff token in {path}; `phr node staff` makes one").format(path=path),
             ExitCode.NOT_FOUND,
         ) from error
 
@@ -58,9 +54,9 @@ class StaffClient:
         )
 
     @classmethod
-    def of_member(cls, endpoint: str, directory: Path) -> "StaffClient":
-        """The client of a member whose directory is on this machine."""
-        return cls(endpoint, read_token(directory))
+    def of_member(cls, endpoint: str, directory: Path, token_file: Path | None = None) -> "StaffClient":
+        """The client of a person with a token of their own, else of the node's administrator."""
+        return cls(endpoint, read_token(token_file or directory / "staff-token"))
 
     def get(self, path: str, answer: type[Answer], parameters: Mapping[str, Any] | None = None) -> Answer:
         """The parsed answer to a GET."""
@@ -115,6 +111,4 @@ def refusal(status: int, body: bytes) -> CommandError:
         text = f"{problem.title}: {problem.detail}"
     except ValidationError:
         text = _("the node answered {status}").format(status=status)
-    if status >= 500:
-        return CommandError(text, ExitCode.UNREACHABLE if status == 503 else ExitCode.FAILED)
-    return CommandError(text, _EXIT_CODES.get(status, ExitCode.REFUSED))
+    return CommandError(text, exit_code_of_status(status))

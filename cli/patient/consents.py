@@ -9,7 +9,7 @@ from cli.errors import CommandError
 from cli.exit_codes import ExitCode
 from cli.options import pick_by_id
 from cli.output import JSON_OPTION, YES_OPTION, confirm, emit_json, say, table, working
-from cli.patient.opening import PASSPHRASE_OPTION, WALLET_OPTION, member_name, opened, relationship
+from cli.patient.opening import PASSPHRASE_OPTION, RESUME, WALLET_OPTION, member_name, opened, relationship
 from cli.places import NETWORK_OPTION
 from cli.texts import _, plural
 from cli.words import (
@@ -90,8 +90,8 @@ def grant(
         preview = open_wallet.preview_grant(wish)
         if not as_json:
             _show_grant(preview)
-        confirm(_("Sign?"), yes)
-        with working(_("signing, sealing, writing to the ledger")):
+        confirm(_("Sign?"), yes, as_json)
+        with working(_("signing, sealing, writing to the ledger"), RESUME):
             outcome = open_wallet.grant(preview)
     if as_json:
         return emit_json(
@@ -245,8 +245,9 @@ def revoke(
                 count=len(chosen)
             ),
             yes,
+            as_json,
         )
-        with working(_("making new keys, storing the backup, writing to the ledger")):
+        with working(_("making new keys, storing the backup, writing to the ledger"), RESUME):
             receipts = [open_wallet.revoke(consent.consent_id) for consent in chosen]
     if as_json:
         return emit_json([receipt_document(receipt) for receipt in receipts])
@@ -255,7 +256,10 @@ def revoke(
 
 
 def _chosen(open_wallet: "Wallet", which: str) -> "list[ConsentSummary]":
-    live = [c for c in open_wallet.consents() if state_of(c) not in ("revoked",)]
+    if not which.strip():
+        raise CommandError(_("expected a consent's number or a member's name; came nothing"), ExitCode.USAGE)
+    # An expired consent too: its holder still has the keys, which revoking changes.
+    live = [c for c in open_wallet.consents() if state_of(c) != "revoked"]
     if which.casefold().startswith("0x"):
         return [pick_by_id(which, live, lambda consent: consent.consent_id, _("consent"))]
     found = [consent for consent in live if fold(which) in fold(consent.grantee_name)]

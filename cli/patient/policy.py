@@ -9,7 +9,7 @@ from cli.errors import CommandError
 from cli.exit_codes import ExitCode
 from cli.output import JSON_OPTION, YES_OPTION, confirm, emit_json, say, table, working
 from cli.patient.consents import consent_document
-from cli.patient.opening import PASSPHRASE_OPTION, WALLET_OPTION, opened, relationship
+from cli.patient.opening import PASSPHRASE_OPTION, RESUME, WALLET_OPTION, opened, relationship
 from cli.places import NETWORK_OPTION
 from cli.texts import _, plural
 from cli.words import parse_categories, parse_purposes, period_text, short_hex
@@ -83,8 +83,8 @@ def _change_policy(
                         preview.records_closed,
                     ).format(count=preview.records_closed)
                 )
-        confirm(_("Sign?"), yes)
-        with working(_("signing, writing to the ledger")):
+        confirm(_("Sign?"), yes, as_json)
+        with working(_("signing, writing to the ledger"), RESUME):
             changes = act(categories, purposes, patients)
     if as_json:
         return emit_json(
@@ -147,8 +147,9 @@ def restrict(
                 names=", ".join(preview.losing) or _("nobody who could read it now"),
             ),
             yes,
+            as_json,
         )
-        with working(_("signing, writing to the ledger")):
+        with working(_("signing, writing to the ledger"), RESUME):
             open_wallet.restrict(found.record_id)
     if as_json:
         return emit_json(
@@ -168,7 +169,7 @@ def unrestrict(
     """Open a restricted record again to those whose consent covers it."""
     with opened(network, wallet, passphrase_file) as open_wallet:
         found = open_wallet.find_record(record)
-        with working(_("signing, writing to the ledger")):
+        with working(_("signing, writing to the ledger"), RESUME):
             open_wallet.unrestrict(found.record_id)
     if as_json:
         return emit_json({"record_id": found.record_id, "restricted": False})
@@ -190,8 +191,8 @@ def freeze(
         preview = open_wallet.preview_freeze(patients)
         if not as_json:
             _show_closing(preview)
-        confirm(_("Freeze for good? This cannot be taken back."), yes)
-        with working(_("signing, writing to the ledger")):
+        confirm(_("Freeze for good? This cannot be taken back."), yes, as_json)
+        with working(_("signing, writing to the ledger"), RESUME):
             frozen = open_wallet.freeze(patients)
     if as_json:
         return emit_json({"frozen": [relationship.patient for relationship in frozen]})
@@ -217,8 +218,8 @@ def end(
         preview = open_wallet.preview_end(patient)
         if not as_json:
             _show_closing(preview)
-        confirm(_("End this relationship?"), yes)
-        with working(_("signing, writing to the ledger")):
+        confirm(_("End this relationship?"), yes, as_json)
+        with working(_("signing, writing to the ledger"), RESUME):
             ended = open_wallet.end(patient)
     if as_json:
         return emit_json({"ended": ended.patient, "provider": ended.provider_name})

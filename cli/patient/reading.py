@@ -1,16 +1,16 @@
 """`phr patient records | read | history`: what there is, what it says, and who asked for it."""
 
-import os
 from pathlib import Path
 
 import typer
 
-from cli.member import show_content
-from cli.output import JSON_OPTION, emit_json, note, say, table
+from cli.content import show_content
+from cli.output import JSON_OPTION, emit_json, note, say, table, working
 from cli.patient.opening import PASSPHRASE_OPTION, WALLET_OPTION, opened
 from cli.places import NETWORK_OPTION
+from cli.saving import check_new_file, save
 from cli.texts import _
-from cli.words import moment_text, parse_categories, period_text, short_hex
+from cli.words import minute_text, parse_categories, period_text, short_hex
 
 app = typer.Typer()
 
@@ -25,7 +25,7 @@ def records(
 ) -> None:
     """List all your records, of all your providers, as one."""
     wanted = parse_categories(category)
-    with opened(network, wallet, passphrase_file) as open_wallet:
+    with opened(network, wallet, passphrase_file) as open_wallet, working(_("asking the nodes")):
         overview = open_wallet.records()
     shown = [record for record in overview.records if not wanted or record.category in wanted]
     for failure in overview.failures:
@@ -48,14 +48,14 @@ def records(
             ]
         )
     table(
-        [_("record"), _("provider"), _("category"), _("period"), _("published"), _("status")],
+        [_("record"), _("provider"), _("category"), _("period"), _("published (UTC)"), _("status")],
         [
             (
                 short_hex(record.record_id),
                 record.provider_name,
                 record.category.label,
                 period_text(record.period.start_day, record.period.end_day),
-                moment_text(record.published_at),
+                minute_text(record.published_at),
                 _status(record),
             )
             for record in shown
@@ -66,7 +66,7 @@ def records(
 
 def _status(record: object) -> str:
     words = {"superseded": _("superseded"), "retracted": _("retracted"), "restricted": _("restricted")}
-    return ", ".join(text for flag, text in words.items() if getattr(record, flag)) or _("current")
+    return ", ".join(text for flag, text in words.items() if getattr(record, flag))
 
 
 @app.command(epilog="phr patient read 0x1a2b3c")
@@ -81,12 +81,12 @@ def read(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Read one of your own records, with the provider's signature checked."""
-    with opened(network, wallet, passphrase_file) as open_wallet:
+    if out is not None:
+        check_new_file(out)
+    with opened(network, wallet, passphrase_file) as open_wallet, working(_("fetching and opening")):
         opened_record = open_wallet.read(open_wallet.find_record(record).record_id)
     if out is not None:
-        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(opened_record.content)
+        save(out, opened_record.content)
         note(_("saved {path}").format(path=out))
     if as_json:
         return emit_json(
@@ -100,7 +100,14 @@ def read(
                 "content": opened_record.content.decode("utf-8", "replace"),
             }
         )
-    show_content(opened_record.content)
+    record_read = opened_record.record
+    heading = _("{category} of {period}, by {author}, record {number}").format(
+        category=record_read.category.label.replace("-", " "),
+        period=period_text(record_read.period.start_day, record_read.period.end_day),
+        author=record_read.author_name,
+        number=short_hex(record_read.record_id),
+    )
+    show_content(opened_record.content, heading)
     say("")
     say(_("Checked: {checks}.").format(checks="; ".join(opened_record.checks)))
 
@@ -113,7 +120,7 @@ def history(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Show who asked for your records, when, why, and what was decided."""
-    with opened(network, wallet, passphrase_file) as open_wallet:
+    with opened(network, wallet, passphrase_file) as open_wallet, working(_("asking the nodes")):
         entries = open_wallet.history()
     if as_json:
         return emit_json(
@@ -135,12 +142,13 @@ def history(
             ]
         )
     table(
-        [_("when"), _("who"), _("what"), _("of"), _("why"), _("decision")],
+        [_("when (UTC)"), _("who"), _("what"), _("record"), _("of"), _("why"), _("decision")],
         [
             (
-                moment_text(entry.time),
+                minute_text(entry.time),
                 entry.requester_name,
-                entry.category.label if entry.category is not None else short_hex(entry.record_id),
+                entry.category.label if entry.category is not None else "",
+                short_hex(entry.record_id),
                 entry.provider_name,
                 entry.purpose.label if entry.purpose is not None else _("your own reading"),
                 entry.reason.label if entry.reason is not None else "",

@@ -1,5 +1,6 @@
 """`phr patient create | register | recover | resume | backup | status`: the wallet itself."""
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,14 +12,18 @@ from cli.exit_codes import ExitCode
 from cli.output import JSON_OPTION, emit_json, note, say, table, working
 from cli.patient.opening import (
     PASSPHRASE_OPTION,
+    RESUME,
     WALLET_OPTION,
     member_name,
     node_urls,
     opened,
     progress,
+    read_phrase,
+    wallet_directory,
     wallet_path,
 )
 from cli.places import NETWORK_OPTION
+from cli.saving import check_new_file
 from cli.texts import _
 from cli.words import moment_text, short_hex
 
@@ -54,11 +59,16 @@ def create(
     path = wallet_path(network, name)
     if path.exists():
         raise CommandError(_("there is a wallet at {path} already").format(path=path), ExitCode.BAD_INPUT)
-    if phrase_file is not None and phrase_file.exists():
-        raise CommandError(_("{path} exists; name a new file").format(path=phrase_file), ExitCode.BAD_INPUT)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if phrase_file is not None:
+        check_new_file(phrase_file)
+    elif not as_json and not sys.stdout.isatty():
+        raise CommandError(
+            _("the recovery phrase would go into a pipe or file that anyone may read; use --phrase-file"),
+            ExitCode.USAGE,
+        )
     passphrase = read_passphrase(passphrase_file, confirm=True)
-    wallet, phrase = Wallet.create(path, passphrase, node_urls(network, node), progress=progress)
+    with wallet_directory(path), working(_("making keys and storing the backup")):
+        wallet, phrase = Wallet.create(path, passphrase, node_urls(network, node), progress=progress)
     wallet.close()
     if phrase_file is not None:
         try:
@@ -148,21 +158,14 @@ def recover(
 ) -> None:
     """Recover the wallet on a new device from its backup, with the recovery phrase."""
     from cli.administrator import read_passphrase
-    from crypto.private_file import read_private
-    from crypto.recovery import RecoveryPhrase
     from wallet import Wallet
 
     path = wallet_path(network, name)
     if path.exists():
         raise CommandError(_("there is a wallet at {path} already").format(path=path), ExitCode.BAD_INPUT)
-    if phrase_file is not None:
-        words = read_private(phrase_file, 4096).decode()
-    else:
-        words = str(typer.prompt(_("Recovery phrase (24 words)"), hide_input=True))
-    phrase = RecoveryPhrase.parse(words)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    phrase = read_phrase(phrase_file)
     passphrase = read_passphrase(passphrase_file, confirm=True)
-    with working(_("fetching backups and comparing them with the ledger")):
+    with wallet_directory(path), working(_("fetching backups and comparing them with the ledger")):
         wallet, recovery = Wallet.recover(
             path, passphrase, phrase, node_urls(network, node), progress=progress
         )
@@ -207,7 +210,7 @@ def renew_keys(
     """Make fresh keys for every active relationship, after a recovery that misses some."""
     with opened(network, wallet, passphrase_file) as open_wallet:
         active = [r for r in open_wallet.relationships if r.status.value == "active"]
-        with working(_("making keys, storing the backup, writing to the ledger")):
+        with working(_("making keys, storing the backup, writing to the ledger"), RESUME):
             renewed = [open_wallet.renew_keys(relationship.patient) for relationship in active]
     if as_json:
         return emit_json({"renewed": [relationship.patient for relationship in renewed]})
@@ -263,6 +266,7 @@ def status(
     """Show where you are registered, and which nodes the wallet uses."""
     with opened(network, wallet, passphrase_file) as open_wallet:
         relationships, nodes = open_wallet.relationships, open_wallet.nodes
+        unfinished = open_wallet.unfinished
     if as_json:
         return emit_json(
             {
@@ -275,6 +279,7 @@ def status(
                     for r in relationships
                 ],
                 "nodes": [{"name": node.name, "url": node.url} for node in nodes],
+                "unfinished": list(unfinished),
             }
         )
     table(

@@ -1,0 +1,61 @@
+"""Files that a person asked for with ``--out``: whole or not at all, for the owner's eyes, never over something else.
+
+Whether a file can be written is looked at before the ledger is asked: an access is recorded for good, and must not be
+spent on a path with a typing error.
+"""
+
+import os
+from pathlib import Path
+
+from cli.errors import CommandError
+from cli.exit_codes import ExitCode
+from cli.texts import _
+
+
+def check_new_file(path: Path) -> None:
+    """Look whether a new file can be made there.
+
+    Raises:
+        CommandError: something is there already, or the directory is missing or cannot be written to.
+    """
+    if os.path.lexists(path):
+        raise CommandError(_("{path} exists; name a new file").format(path=path), ExitCode.BAD_INPUT)
+    _check_writable(path.parent, path)
+
+
+def check_directory(path: Path) -> None:
+    """Look whether files can be written into a directory that is there, or can be made.
+
+    Raises:
+        CommandError: it is something else than a directory, or cannot be written to.
+    """
+    if path.is_dir():
+        return _check_writable(path, path)
+    if os.path.lexists(path):
+        raise CommandError(
+            _("expected a directory; {path} is something else").format(path=path), ExitCode.BAD_INPUT
+        )
+    _check_writable(path.parent, path)
+
+
+def _check_writable(directory: Path, path: Path) -> None:
+    if not directory.is_dir():
+        raise CommandError(
+            _("{path}: there is no directory {directory}; make it first").format(
+                path=path, directory=directory
+            ),
+            ExitCode.BAD_INPUT,
+        )
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise CommandError(
+            _("{path}: you may not write in {directory}").format(path=path, directory=directory),
+            ExitCode.BAD_INPUT,
+        )
+
+
+def save(path: Path, content: bytes) -> None:
+    """Write a file of mode 0600 whose directory was looked at before; a symbolic link is never followed."""
+    # Imported here: `phr --help` must not wait for cryptography.
+    from crypto.private_file import atomic_write_private
+
+    atomic_write_private(path, content)
