@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from ledger.decide import AccessQuery, decide
-from ledger.entities import Consent, Record, RecordStatus
+from ledger.entities import Consent, ConsentStatus, Record, RecordStatus
 from ledger.messages import NO_RECORD, AccessGroup
 from ledger.state import LedgerState
 from vocabulary import Category, Purpose, Reason
@@ -59,50 +59,90 @@ def choose_consents(
     """For each record the consent that opens it now, or the one that comes nearest.
 
     Preferred in this order: one whose keys are here (``openable``: consent ids), one without a limit of uses, the
-    one that ends last. Uses that earlier records of the same call take are counted.
+    one that ends last. Uses that earlier records of the same call take are counted. Consents that are over or not
+    yet begun are looked at only where no other is: whatever the record, they come less near.
     """
-    planned: dict[bytes, int] = {}
-    chosen = []
-    by_patient: dict[bytes, list[Consent]] = {}
-    for record in records:
-        if record.patient not in by_patient:
-            by_patient[record.patient] = [
-                consent
-                for consent in state.consents.values()
-                if consent.patient == record.patient
-                and consent.grantee == requester
-                and consent.granted_block
-            ]
-        best: tuple[tuple[int, ...], Consent | None, Reason] | None = None
-        for consent in by_patient[record.patient]:
+    choice = _Choice(state, requester, purpose, at_seconds, openable)
+    return [choice.choose(record) for record in records]
+
+
+class _Choice:
+    """One call's consents, the most preferred first, and the uses that it plans."""
+
+    def __init__(
+        self,
+        state: LedgerState,
+        requester: bytes,
+        purpose: Purpose,
+        at_seconds: int,
+        openable: Collection[bytes],
+    ) -> None:
+        self._state = state
+        self._requester = requester
+        self._purpose = purpose
+        self._at_seconds = at_seconds
+        self._openable = openable
+        self._planned: dict[bytes, int] = {}
+        self._by_patient: dict[bytes, tuple[list[Consent], list[Consent]]] = {}
+
+    def choose(self, record: Record) -> ChosenConsent:
+        live, over = self._consents(record.patient)
+        nearest = ChosenConsent(record, None, self._decide(record, None))
+        for consent in live:
             if consent.record_id not in (NO_RECORD, record.record_id):
                 continue
-            query = AccessQuery(
-                requester, record.record_id, consent.nonce, consent.record_id != NO_RECORD, purpose
-            )
-            reason = decide(state, query, at_seconds).reason
-            left = consent.max_uses - consent.uses - planned.get(consent.consent_id, 0)
-            if reason is Reason.PERMITTED and consent.max_uses and left <= 0:
-                reason = Reason.USES_EXHAUSTED
-            permitted = reason is Reason.PERMITTED
+            reason = self._decide(record, consent)
+            if reason is Reason.PERMITTED:
+                self._planned[consent.consent_id] = self._planned.get(consent.consent_id, 0) + 1
+                return ChosenConsent(record, consent, reason)
             # Among denials the rule that is found last is the nearest to a permit.
-            rank = (
-                permitted,
-                consent.consent_id in openable if permitted else int(reason),
-                not consent.max_uses,
-                consent.valid_until,
-            )
-            if best is None or rank > best[0]:
-                best = (rank, consent, reason)
-        if best is None:
-            query = AccessQuery(requester, record.record_id, 0, False, purpose)
-            chosen.append(ChosenConsent(record, None, decide(state, query, at_seconds).reason))
-            continue
-        _, consent_found, reason_found = best
-        if consent_found is not None and reason_found is Reason.PERMITTED and consent_found.max_uses:
-            planned[consent_found.consent_id] = planned.get(consent_found.consent_id, 0) + 1
-        chosen.append(ChosenConsent(record, consent_found, reason_found))
-    return chosen
+            if nearest.consent is None or reason > nearest.expected:
+                nearest = ChosenConsent(record, consent, reason)
+        if nearest.consent is None:
+            for consent in over:
+                if consent.record_id in (NO_RECORD, record.record_id):
+                    return ChosenConsent(record, consent, self._decide(record, consent))
+        return nearest
+
+    def _consents(self, patient: bytes) -> tuple[list[Consent], list[Consent]]:
+        """Those in force, and the others, each with the most preferred first."""
+        if patient not in self._by_patient:
+            granted = [
+                consent
+                for consent in self._state.consents.values()
+                if consent.patient == patient
+                and consent.grantee == self._requester
+                and consent.granted_block is not None
+            ]
+            granted.sort(key=self._preference, reverse=True)
+            live = [consent for consent in granted if self._in_force(consent)]
+            over = [consent for consent in granted if not self._in_force(consent)]
+            self._by_patient[patient] = (live, over)
+        return self._by_patient[patient]
+
+    def _preference(self, consent: Consent) -> tuple[bool, bool, bool, int]:
+        revoked = consent.status is ConsentStatus.REVOKED
+        return (
+            not revoked,
+            consent.consent_id in self._openable,
+            not consent.max_uses,
+            consent.valid_until,
+        )
+
+    def _in_force(self, consent: Consent) -> bool:
+        in_time = consent.valid_from <= self._at_seconds < consent.valid_until
+        return in_time and consent.status is ConsentStatus.GRANTED
+
+    def _decide(self, record: Record, consent: Consent | None) -> Reason:
+        nonce = 0 if consent is None else consent.nonce
+        named = consent is not None and consent.record_id != NO_RECORD
+        query = AccessQuery(self._requester, record.record_id, nonce, named, self._purpose)
+        reason = decide(self._state, query, self._at_seconds).reason
+        if reason is Reason.PERMITTED and consent is not None and consent.max_uses:
+            planned = self._planned.get(consent.consent_id, 0)
+            if consent.uses + planned >= consent.max_uses:
+                return Reason.USES_EXHAUSTED
+        return reason
 
 
 def group(chosen: Sequence[ChosenConsent]) -> list[tuple[AccessGroup, list[ChosenConsent]]]:
