@@ -154,12 +154,22 @@ def read_columns(chain: Chain, address: bytes, first_block: int, last_block: int
 
 def columns_of(pages: Iterable[Sequence[RawLog]]) -> LedgerColumns:
     """The columns of pages of logs, checked and in order (``ledger.log_pages``); raises as :func:`read_columns`."""
+    # Page by page, so that the parsed JSON of one page at most is in memory.
+    parts = [_page_columns(page) for page in pages] or [_page_columns(())]
+    if len(parts) == 1:
+        return parts[0]
+    return LedgerColumns(
+        {kind: _joined([part.fixed[kind] for part in parts]) for kind in _FIXED},
+        in_order([part.decisions for part in parts]),
+        tuple(chained.from_iterable(part.others for part in parts)),
+        sum(part.event_count for part in parts),
+    )
+
+
+def _page_columns(page: Sequence[RawLog]) -> LedgerColumns:
     by_type: dict[type[Event], list[RawLog]] = {event_type: [] for event_type in EVENT_TYPES}
-    count = 0
-    for page in pages:
-        count += len(page)
-        for log in page:
-            by_type[_type_of(log)].append(log)
+    for log in page:
+        by_type[_type_of(log)].append(log)
     fixed = {kind: _explained(by_type[kind], partial(_columns, kind)) for kind in _FIXED}
     others = [
         decode(parse_log(log))
@@ -170,7 +180,13 @@ def columns_of(pages: Iterable[Sequence[RawLog]]) -> LedgerColumns:
     others.sort(key=lambda event: (event.position.block_number, event.position.log_index))
     singles = [single_decisions(fixed[kind]) for kind in (AccessPermitted, AccessDenied)]
     batches = _explained(by_type[AccessBatchDecided], batched_decisions)
-    return LedgerColumns(fixed, in_order([*singles, *batches]), tuple(others), count)
+    return LedgerColumns(fixed, in_order([*singles, *batches]), tuple(others), len(page))
+
+
+def _joined(parts: Sequence[EventColumns]) -> EventColumns:
+    names = ("block_number", "block_hash", "log_index", "transaction_hash", "words")
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return EventColumns(event_type=parts[0].event_type, **joined)
 
 
 def _type_of(log: RawLog) -> type[Event]:

@@ -4,6 +4,7 @@ An endpoint is not trusted here: whoever reads these pages may be checking it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +14,8 @@ from ledger.errors import AnswerTooLarge, ChainAnswerInvalid, RpcRefused
 
 RawLog = Mapping[str, Any]
 """A log as parsed from JSON."""
-BLOCKS_AT_FIRST = 2_000
+BLOCKS_AT_FIRST = 100
+LOGS_A_PAGE = 10_000
 MAX_LOG_INDEX = 1 << 32
 _TEXT_MEMBERS = ("address", "data", "blockNumber", "blockHash", "logIndex", "transactionHash")
 
@@ -21,14 +23,32 @@ _TEXT_MEMBERS = ("address", "data", "blockNumber", "blockHash", "logIndex", "tra
 def read_pages(chain: Chain, address: bytes, first_block: int, last_block: int) -> Iterator[Sequence[RawLog]]:
     """The logs of a contract from one block to another, both included, in pages and in the chain's order.
 
-    A range that is too much for the endpoint is halved, and grows again afterwards.
+    The next page is fetched while the caller works on one. Ranges grow and shrink so that a page has some
+    ``LOGS_A_PAGE``, and a range that is too much for the endpoint is halved.
 
     Raises:
         ChainAnswerInvalid: the answer is not as its specification says, or not what was asked for.
         RpcRefused, AnswerTooLarge: the endpoint refuses even a single block.
     """
-    start, span = first_block, min(BLOCKS_AT_FIRST, chain.engine.max_log_blocks)
-    while start <= last_block:
+    if first_block > last_block:
+        return
+    span = min(BLOCKS_AT_FIRST, chain.engine.max_log_blocks)
+    with ThreadPoolExecutor(1, "log-pages") as fetcher:
+        coming: Future[tuple[list[Any], int]] | None = fetcher.submit(
+            _fetch, chain, address, first_block, last_block, span
+        )
+        while coming is not None:
+            page, end = coming.result()
+            start, span, coming = first_block, _next_span(end - first_block + 1, len(page), chain), None
+            first_block = end + 1
+            if first_block <= last_block:
+                coming = fetcher.submit(_fetch, chain, address, first_block, last_block, span)
+            yield checked_page(page, address, start, end)
+
+
+def _fetch(chain: Chain, address: bytes, start: int, last_block: int, span: int) -> tuple[list[Any], int]:
+    """The answer for as many blocks as the endpoint gives at once, and the last of them."""
+    while True:
         end = min(start + span - 1, last_block)
         asked = {"address": "0x" + address.hex(), "fromBlock": hex(start), "toBlock": hex(end)}
         try:
@@ -40,8 +60,12 @@ def read_pages(chain: Chain, address: bytes, first_block: int, last_block: int) 
             continue
         if not isinstance(page, list):
             raise ChainAnswerInvalid("expected a list of logs from eth_getLogs")
-        yield checked_page(page, address, start, end)
-        start, span = end + 1, min(span * 2, chain.engine.max_log_blocks)
+        return page, end
+
+
+def _next_span(span: int, logs: int, chain: Chain) -> int:
+    wanted = span * LOGS_A_PAGE // max(logs, 1)
+    return max(1, min(wanted, span * 2, chain.engine.max_log_blocks))
 
 
 def checked_page(page: list[Any], address: bytes, first_block: int, last_block: int) -> Sequence[RawLog]:
