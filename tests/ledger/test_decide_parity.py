@@ -34,7 +34,7 @@ from ledger.refusals import refusal
 from ledger.state import LedgerState
 from vocabulary import LAST_DAY, Purpose, Reason, Role
 
-WORLDS = 10
+WORLDS = 4
 LEAST_DECISIONS = 2_000
 STEP_SECONDS = 200
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
@@ -105,6 +105,13 @@ def plans(draw: st.DrawFn) -> Plan:
         RecordPlan(draw(st.sampled_from([0, 0, 0, 1, 2, 3])), draw(st.integers(0, 2)), draw(ordered), status)
         for status in STATUSES
     ]
+    # In every world, so that each reason is met: a patient who denies nothing, one who denies a category and a
+    # purpose, and a frozen one, each with records.
+    policies = [(0, 0), (1, Purpose.TREAT.bit), draw(denied), draw(denied)]
+    records[0] = replace(records[0], patient=0)
+    records[1] = replace(records[1], patient=1, category=0)
+    records[2] = replace(records[2], patient=1, category=1)
+    records[3] = replace(records[3], patient=3)
     consents = [
         ConsentPlan(
             patient=records[draw(st.integers(0, 2)) if record is None else record].patient,
@@ -125,20 +132,28 @@ def plans(draw: st.DrawFn) -> Plan:
             st.lists(st.one_of(st.none(), st.none(), st.integers(0, 6)), min_size=10, max_size=12)
         )
     ]
-    # One wide and limited consent, for the patient who has the most records: so that uses run out in most worlds.
-    uses = draw(st.integers(1, 2))
-    consents.append(
-        ConsentPlan(0, 2, None, 7, sum(one.bit for one in PURPOSES), (-1, 3), (0, LAST_DAY), uses, "granted")
-    )
+    consents.extend(always(records[0], uses=draw(st.integers(1, 2))))
     request = st.tuples(
         st.integers(0, len(consents) - 1),
         st.lists(st.integers(0, 6), min_size=1, max_size=4),
         st.sampled_from(PURPOSES),
         st.integers(1, STEP_SECONDS // 4),
     )
-    return Plan(
-        [draw(denied) for _ in PATIENTS], records, consents, draw(st.lists(request, min_size=8, max_size=10))
-    )
+    return Plan(policies, records, consents, draw(st.lists(request, min_size=8, max_size=10)))
+
+
+def always(record: RecordPlan, uses: int) -> list[ConsentPlan]:
+    """Consents on the first patient's ``record``: a wide one, whose uses run out, and one too narrow each way."""
+    purposes = sum(one.bit for one in PURPOSES)
+    wide = ConsentPlan(0, 2, None, 7, purposes, (-1, 3), (0, LAST_DAY), uses, "granted")
+    start, end = record.period
+    beside = (start + 1, LAST_DAY) if start < LAST_DAY else (0, end - 1)
+    return [
+        wide,
+        replace(wide, categories=7 & ~(1 << record.category)),
+        replace(wide, purposes=Purpose.HRESCH.bit),
+        replace(wide, data=beside),
+    ]
 
 
 class Built:
