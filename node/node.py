@@ -167,13 +167,19 @@ class Node:
     def start(self) -> None:
         """Takes the directory's lock, follows the ledger and listens; returns when requests are answered.
 
+        A node that could not start is stopped.
+
         Raises:
             ConfigurationError: another process runs this node, or the port is taken.
         """
-        self._lock = _take_lock(self.config)
-        self.following.start()
-        self._listener.start()
-        self.housekeeping.start()
+        try:
+            self._lock = _take_lock(self.config)
+            self.following.start()
+            self._listener.start()
+            self.housekeeping.start()
+        except BaseException:
+            self.stop()
+            raise
 
     def wait_until_ready(self, timeout_seconds: float = 30.0) -> None:
         """Waits until the ledger was read once.

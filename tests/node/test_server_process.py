@@ -17,7 +17,9 @@ from sqlalchemy import update
 from ledger.follow import Checkpoint
 from node.config import NodeConfig
 from node.database import Database
+from node.errors import ConfigurationError
 from node.follow_store import DatabaseFollowStore
+from node.node import Node
 from node.tables import schema_version
 
 
@@ -62,26 +64,20 @@ def member(new_network: Callable[..., Network]) -> Member:
     return network.members[0]
 
 
-def test_process_serves_ends_in_order_and_runs_once(member: Member) -> None:
+def test_process_runs_once_survives_a_kill_and_ends_in_order(member: Member) -> None:
     with running(member.directory) as process:
         wait_until_listening(process)
         assert wait_until_ready(member)["ready"]
-        second = subprocess.run(
-            [sys.executable, "-m", "node", str(member.directory)], capture_output=True, text=True, check=False
-        )
-        assert (second.returncode, "runs already" in second.stderr) == (1, True)
+        with pytest.raises(ConfigurationError, match="runs already"):
+            Node(NodeConfig.load(member.directory)).start()
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    with running(member.directory) as process:
+        wait_until_listening(process)
+        assert wait_until_ready(member)["ready"]
         process.send_signal(signal.SIGTERM)
-        _, rest = process.communicate(timeout=30)
+        _, rest = process.communicate(timeout=60)
         assert (process.returncode, json.loads(rest.splitlines()[-1])["event"]) == (0, "ended")
-
-
-def test_killed_process_starts_again_from_what_it_had(member: Member) -> None:
-    for _ in range(2):
-        with running(member.directory) as process:
-            wait_until_listening(process)
-            wait_until_ready(member)
-            process.kill()
-            assert process.wait() == -signal.SIGKILL
 
 
 def test_replaced_chain_ends_the_process_with_the_reason(member: Member) -> None:
@@ -96,30 +92,28 @@ def test_replaced_chain_ends_the_process_with_the_reason(member: Member) -> None
         assert "not on the chain" in told
 
 
-def test_configuration_that_cannot_be_used_ends_the_process_with_the_reason(
-    member: Member, tmp_path: Path
-) -> None:
+def test_configuration_that_cannot_be_used_ends_the_process_with_the_reason(member: Member) -> None:
     database = Database(NodeConfig.load(member.directory).database)
     with database.begin() as connection:
         connection.execute(update(schema_version).values(version=99))
-    for directory, words in ((member.directory, "schema version"), (tmp_path / "nothing", "node.toml")):
-        ended = subprocess.run(
-            [sys.executable, "-m", "node", str(directory)], capture_output=True, text=True, check=False
-        )
-        assert (ended.returncode, words in ended.stderr) == (1, True)
-        assert "Traceback" not in ended.stderr
-
-
-def test_port_that_is_taken_ends_the_process_with_the_reason(new_network: Callable[..., Network]) -> None:
-    network = new_network({"Seoul Hospital": HOSPITAL, "Busan Hospital": HOSPITAL})
-    first, second = network.members
-    second.node.stop()
-    settings = second.directory / "node.toml"
-    text = settings.read_text().replace(
-        f"port = {second.node.config.port}", f"port = {first.node.config.port}"
-    )
-    settings.write_text(text)
     ended = subprocess.run(
-        [sys.executable, "-m", "node", str(second.directory)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "node", str(member.directory)], capture_output=True, text=True, check=False
     )
-    assert (ended.returncode, "cannot listen" in ended.stderr) == (1, True)
+    assert (ended.returncode, "schema version" in ended.stderr) == (1, True)
+    assert "Traceback" not in ended.stderr
+
+
+def test_port_that_is_taken_is_named_and_the_lock_given_back(new_network: Callable[..., Network]) -> None:
+    first, second = new_network({"Seoul Hospital": HOSPITAL, "Busan Hospital": HOSPITAL}).members
+    second.node.stop()
+    settings, free = second.directory / "node.toml", second.node.config.port
+    text = settings.read_text()
+    settings.write_text(text.replace(f"port = {free}", f"port = {first.node.config.port}"))
+    with (
+        pytest.raises(ConfigurationError, match=f"cannot listen on 127.0.0.1 port {first.node.config.port}"),
+        Node(NodeConfig.load(second.directory)),
+    ):
+        pytest.fail("it listens on a port that is taken")
+    settings.write_text(text)
+    second.restart()
+    assert second.call("GET", "/health").status_code == 200
