@@ -8,6 +8,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from node.errors import ConfigurationError
+from node.http_protocol import HEAD_SECONDS, TimedH11Protocol
 
 START_SECONDS = 15.0
 GRACE_SECONDS = 10
@@ -25,12 +26,13 @@ class Listener:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
+                http=TimedH11Protocol,
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 ws="none",
                 limit_concurrency=CONNECTIONS,
-                timeout_keep_alive=30,
+                timeout_keep_alive=round(HEAD_SECONDS),
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
         )
