@@ -57,7 +57,7 @@ class ReadingService:
             ledger.LedgerError: the ledger did not take the request; nothing was read.
         """
         watch = Stopwatch()
-        grants = self._grants.for_patient(request.patient)
+        grants = () if request.decide_only else self._grants.for_patient(request.patient)
         with watch.step("choose"):
             chosen = self._choose(request, grants)
         if not chosen:
