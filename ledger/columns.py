@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ledger.blocks import Position, parse_log, quantity
+from ledger.blocks import Position, parse_log
 from ledger.chain import Chain
 from ledger.decision_columns import Decisions, batched_decisions, in_order, single_decisions
 from ledger.errors import ChainAnswerInvalid, EventUnknown
@@ -29,7 +29,7 @@ from ledger.events import (
     topic,
 )
 from ledger.log_pages import RawLog, read_pages
-from ledger.octets import Bytes2D, Integers, hex_rows, slices, unsigned
+from ledger.octets import Bytes2D, Integers, hex_rows, quantities, slices, unsigned
 from ledger.solidity import WORD_BYTES, SolidityField, SolidityType, fields_of
 
 _Made = TypeVar("_Made")
@@ -219,9 +219,9 @@ def _columns(event_type: type[Event], logs: list[RawLog]) -> EventColumns:
         _check_width(name, field, words[:, place])
     return EventColumns(
         event_type,
-        np.array([quantity(log["blockNumber"]) for log in logs], dtype=np.int64),
+        quantities([log["blockNumber"] for log in logs]),
         hex_rows([log["blockHash"] for log in logs], WORD_BYTES, name),
-        np.array([quantity(log["logIndex"]) for log in logs], dtype=np.int64),
+        quantities([log["logIndex"] for log in logs]),
         hex_rows([log["transactionHash"] for log in logs], WORD_BYTES, name),
         words,
     )

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ledger.blocks import quantity
 from ledger.errors import EventUnknown
 from ledger.events import DECISION_BYTES, AccessBatchDecided
 from ledger.log_pages import RawLog
-from ledger.octets import Bytes2D, Integers, hex_rows, slices, unsigned
+from ledger.octets import Bytes2D, Integers, hex_rows, quantities, slices, unsigned
 from ledger.solidity import WORD_BYTES
 
 if TYPE_CHECKING:
@@ -141,8 +140,8 @@ def _of_one_size(logs: list[RawLog]) -> Decisions:
         return np.repeat(values, count, axis=0)
 
     return Decisions(
-        block_number=each(np.array([quantity(log["blockNumber"]) for log in logs], dtype=np.int64)),
-        log_index=each(np.array([quantity(log["logIndex"]) for log in logs], dtype=np.int64)),
+        block_number=each(quantities([log["blockNumber"] for log in logs])),
+        log_index=each(quantities([log["logIndex"] for log in logs])),
         transaction_hash=each(hex_rows([log["transactionHash"] for log in logs], WORD_BYTES, _NAME)),
         patient=each(topics[0][:, 12:]),
         requester=each(topics[1][:, 12:]),
