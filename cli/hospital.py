@@ -127,6 +127,8 @@ def _show_summary(records: "Sequence[PublishedRecord]") -> None:
 
 def _show_outcome(done: "Publication") -> None:
     new = sum(not record.already_published for record in done.records)
+    if done.records and not new:
+        return say(_("Everything in it was published before; nothing was published again."))
     if done.state == "published":
         sentence = plural("{count} new record is published.", "{count} new records are published.", new)
         return say(sentence.format(count=new))

@@ -53,11 +53,14 @@ def execute(arguments: list[str]) -> int:
     """Run a command and return its exit code; what it has to say is on standard output and standard error."""
     as_json = "--json" in arguments
     documents.printed = 0
+    stdout = sys.stdout
     try:
         exit_code = _execute(arguments, as_json)
-        sys.stdout.flush()
+        stdout.flush()
         return exit_code
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):
+        # The second is what typer makes of the first.
+        sys.stdout = stdout
         # The reader (head, less) has seen enough; what Python flushes at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE

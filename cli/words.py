@@ -92,12 +92,13 @@ def parse_purposes(values: Iterable[str]) -> tuple[Purpose, ...]:
     """Purposes by code (``TREAT``) or plain words (``treatment``).
 
     Raises:
-        CommandError: none was named, or one is no purpose.
+        CommandError: one is no purpose.
     """
     codes = {purpose.name.casefold(): purpose.label for purpose in Purpose}
     labels = [purpose.label for purpose in Purpose]
-    words = [codes.get(word.casefold(), word) for word in split_words(values)]
-    if not words:
+    given = list(values)
+    words = [codes.get(word.casefold(), word) for word in split_words(given)]
+    if given and not words:
         raise CommandError(_("expected a purpose: {known}").format(known=", ".join(labels)), ExitCode.USAGE)
     return tuple(dict.fromkeys(Purpose.from_label(_known_word(word, labels, _("purpose"))) for word in words))
 

@@ -1,3 +1,3 @@
 """What every room's tests can use: see tests/support."""
 
-pytest_plugins = ["chain_fixtures", "node_fixtures", "custody_world"]
+pytest_plugins = ["chain_fixtures", "node_fixtures", "custody_world", "phr_commands"]

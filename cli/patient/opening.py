@@ -61,6 +61,10 @@ def opened(network: Path | None, name: str | None, passphrase_file: Path | None)
     from wallet import Wallet
 
     path = wallet_path(network, name)
+    if path.is_dir():
+        raise CommandError(
+            _("{path} is a directory; name the vault file in it").format(path=path), ExitCode.USAGE
+        )
     if not path.exists():
         raise CommandError(_("no wallet at {path}").format(path=path), ExitCode.NOT_FOUND)
     with Wallet.open(path, read_passphrase(passphrase_file), progress=progress) as wallet:
