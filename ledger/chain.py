@@ -6,6 +6,7 @@ Source: Ethereum JSON-RPC specification (execution-apis); blocks by hash are EIP
 from collections.abc import Sequence
 from itertools import count
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import orjson
@@ -48,6 +49,9 @@ class Chain:
         max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
         self.url = url
+        parts = urlsplit(url)
+        self.place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        """The endpoint as errors name it, which strangers may read: a URL may hold a password or a key."""
         self.engine = engine
         self._max_answer_bytes = max_answer_bytes
         self._ids = count(1)
@@ -121,7 +125,7 @@ class Chain:
         else:
             answer = self.request("eth_getBlockByNumber", [self._tag(block), False])
         if answer is None:
-            raise ChainAnswerInvalid(f"the chain at {self.url} has no block {_block_text(block)}")
+            raise ChainAnswerInvalid(f"the chain at {self.place} has no block {_block_text(block)}")
         return parse_block(answer)
 
     def call(self, to: bytes, call_data: bytes, block: BlockId = None, sender: bytes | None = None) -> bytes:
@@ -211,17 +215,17 @@ class Chain:
                     received += chunk
                     if len(received) > self._max_answer_bytes:
                         raise AnswerTooLarge(
-                            f"the chain at {self.url} answered with more than {self._max_answer_bytes} bytes: "
+                            f"the chain at {self.place} answered with more than {self._max_answer_bytes} bytes: "
                             "ask for fewer blocks at once"
                         )
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
             raise ChainUnreachable(
-                f"the chain at {self.url} does not answer ({reason}): is its node running?"
+                f"the chain at {self.place} does not answer ({reason}): is its node running?"
             ) from error
         if response.status_code != 200:
             raise ChainUnreachable(
-                f"the chain at {self.url} answered HTTP {response.status_code}: is that a JSON-RPC endpoint?"
+                f"the chain at {self.place} answered HTTP {response.status_code}: is that a JSON-RPC endpoint?"
             )
         return bytes(received)
 

@@ -101,5 +101,5 @@ def check_deployment(chain: Chain, deployment: Deployment) -> None:
         if expected != came:
             shown = tuple("0x" + one.hex() if isinstance(one, bytes) else one for one in (expected, came))
             raise ChainReplaced(
-                f"the chain at {chain.url} is another one: expected {what} {shown[0]}; came {shown[1]}"
+                f"the chain at {chain.place} is another one: expected {what} {shown[0]}; came {shown[1]}"
             )

@@ -224,8 +224,8 @@ class Follower:
     def _replaced(self, checkpoint: Checkpoint, came: str) -> ChainReplaced:
         return ChainReplaced(
             f"block {checkpoint.block_number}, 0x{checkpoint.block_hash.hex()}, was taken in before and is not on "
-            f"the chain at {self.chain.url}: {came}. The chain was replaced, or its node is behind: ask its operator, "
-            "and follow a replaced chain anew with an empty store"
+            f"the chain at {self.chain.place}: {came}. The chain was replaced, or its node is behind: ask its "
+            "operator, and follow a replaced chain anew with an empty store"
         )
 
     def _read(self, start: int, final: Block) -> tuple[list[Event], Checkpoint]:
@@ -245,7 +245,7 @@ class Follower:
             and logs[-1].position.block_hash != last.hash
         ):
             raise ChainReplaced(
-                f"block {last.number} changed while it was read: the chain at {self.chain.url} does not keep its "
+                f"block {last.number} changed while it was read: the chain at {self.chain.place} does not keep its "
                 f"final blocks (contract {to_text(self.deployment.address)})"
             )
         return [decode(log) for log in logs], _checkpoint(last)

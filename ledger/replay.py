@@ -81,8 +81,8 @@ def _require_unchanged(chain: Chain, final: Block) -> None:
     found = chain.block(final.number).hash
     if found != final.hash:
         raise ChainReplaced(
-            f"final block {final.number} was 0x{final.hash.hex()} and is 0x{found.hex()} now: the chain at {chain.url} "
-            "was replaced while it was read; nothing was written"
+            f"final block {final.number} was 0x{final.hash.hex()} and is 0x{found.hex()} now: the chain at "
+            f"{chain.place} was replaced while it was read; nothing was written"
         )
 
 

@@ -10,7 +10,7 @@ from node.lingering import Lingering
 from node.logs import RequestLog
 from node.metrics import Metrics
 from node.openapi import ERRORS, describe
-from node.problems import add_error_handlers
+from node.problems import Unforeseen, add_error_handlers
 
 REQUEST_THREADS = 128
 """How many requests are worked on at once: those that wait for a block hold a thread and little else."""
@@ -35,6 +35,7 @@ def create_app(routers: Iterable[APIRouter], metrics: Metrics) -> FastAPI:
     for router in routers:
         app.include_router(router)
     add_error_handlers(app)
+    app.add_middleware(Unforeseen)
     app.add_middleware(Lingering)
     app.add_middleware(RequestLog, metrics=metrics)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]

@@ -7,10 +7,12 @@ from sqlalchemy import Connection, delete, func, select
 from crypto.recovery import backup_locator
 from crypto.vault import check_backup
 from node.database import Database
-from node.errors import Conflict, NodeError, NotAllowed, NotFound
+from node.errors import Conflict, InvalidRequest, NodeError, NotAllowed, NotFound
 from node.tables import backups
 
 KEPT_VERSIONS = 3
+LATEST_VERSION = 2**63 - 1
+"""The greatest number that databases hold."""
 
 
 class QuotaReached(NodeError):
@@ -35,12 +37,15 @@ class Backups:
 
         Raises:
             NotAllowed: the caller's key is not the locator's.
+            InvalidRequest: the version is beyond what can be kept.
             crypto.CryptoError: the bytes are no backup of this locator.
             Conflict: the version is below the one here, or the same with other bytes.
             QuotaReached: there is no room, not even in place of the versions that this locator has here.
         """
         _require_owner(signing_key, locator)
         version = check_backup(sealed, locator)
+        if version > LATEST_VERSION:
+            raise InvalidRequest(f"expected a version of at most {LATEST_VERSION}; came {version}")
         with self._database.begin() as connection:
             of_locator = backups.c.locator == locator
             newest = connection.execute(

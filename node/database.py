@@ -1,7 +1,9 @@
 """The node's database: any that SQLAlchemy speaks, SQLite in the node's directory unless told otherwise."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, select
@@ -36,6 +38,8 @@ class Database:
             ) from error
         if self._engine.dialect.name == "sqlite":
             _make_sqlite_durable(self._engine)
+            if parsed.database not in (None, "", ":memory:"):
+                _make_private(Path(str(parsed.database)))
 
     def create_all(self) -> None:
         """Makes the tables that are missing, and refuses a database of another schema version.
@@ -75,6 +79,19 @@ class Database:
     def close(self) -> None:
         """Closes every idle connection."""
         self._engine.dispose()
+
+
+def _make_private(path: Path) -> None:
+    """Lets no other account of this machine read who is whose patient; SQLite gives its side files the same mode."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return  # what cannot be opened is told, with the reason, when it is used
+    try:
+        if os.fstat(descriptor).st_mode & 0o077:
+            os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
 
 
 def _make_sqlite_durable(engine: Engine) -> None:

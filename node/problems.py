@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crypto.errors import CryptoError
 from ledger.errors import (
@@ -78,6 +79,36 @@ def problem_of(error: Exception) -> Problem:
         code="internal-error",
         detail="the node failed unexpectedly; its operator finds the cause in its log, under this request's id",
     )
+
+
+class Unforeseen:
+    """ASGI middleware: answers what nobody foresaw, and lets nothing of it out.
+
+    An error that reaches the server is written to its log with its words and its traceback, and those may hold what no
+    log may hold.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI 3 has it."""
+        started = False
+
+        async def send_noting_the_start(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noting_the_start)
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            answer = await _answer(Request(scope), error)
+            # An answer that has begun cannot be taken back: the server ends the connection in its middle.
+            if not started:
+                await answer(scope, receive, send)
 
 
 def add_error_handlers(app: FastAPI) -> None:

@@ -22,7 +22,7 @@ class DepositRequest(Message):
     owner_wrap: Blob
     consent_wrap: Blob
     custody_wrap: Blob
-    deadline: int
+    deadline: int = Field(ge=0, lt=2**40)
     """Seconds since 1970, chain time: the publication's deadline, after which an orphan may be purged."""
     signature: Signature
     """The author's statement signature over ``deposit_statement``."""

@@ -183,6 +183,9 @@ def verify_request(
         RequestSignatureInvalid: and what was wrong.
     """
     caller = named_caller(headers)
+    if "#" in path:
+        # A fragment is no part of a request's target, and no component of a signature covers it.
+        raise RequestSignatureInvalid("expected a path without a fragment")
     given = headers.get(DESTINATION_HEADER, headers.get(DESTINATION_HEADER.lower()))
     if given != "0x" + destination.hex():
         raise RequestSignatureInvalid(

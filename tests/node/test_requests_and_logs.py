@@ -4,6 +4,7 @@ import io
 import json
 import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -174,6 +175,10 @@ def test_metrics_count_deposits_and_releases(network: Network) -> None:
 def test_answer_carries_the_id_under_which_it_is_logged(network: Network) -> None:
     with captured_logs() as stream:
         answer = network.members[0].call("GET", "/health")
+        # The line is written once the answer is out.
+        until = time.monotonic() + 10
+        while answer.headers["phr-request-id"] not in stream.getvalue() and time.monotonic() < until:
+            time.sleep(0.01)
     logged = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert answer.headers["phr-request-id"] in [line.get("request_id") for line in logged]
 
