@@ -6,6 +6,8 @@ from typing import Any
 
 import typer
 
+from cli.errors import CommandError
+from cli.exit_codes import ExitCode
 from cli.output import JSON_OPTION, emit_json, note, say, table, working
 from cli.places import NETWORK_OPTION, find_network
 from cli.texts import _
@@ -61,6 +63,11 @@ def query(
     """Ask the tables a question in SQL. It reads these tables only: no other file, no network."""
     from ledger.query import query as ask
 
+    if not directory.is_dir():
+        raise CommandError(
+            _("no tables in {path}: make them with `phr researcher replay`").format(path=directory),
+            ExitCode.NOT_FOUND,
+        )
     with working(_("asking")):
         answer = ask(directory, sql, max_rows=rows)
     if as_json:
