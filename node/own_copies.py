@@ -2,6 +2,7 @@
 
 from sqlalchemy import insert, select
 
+from ledger.entities import PatientStatus
 from node.collaborators import SYSTEM_CLOCK, Clock, Ledger, OwnKeys, Transactions
 from node.deposits import DepositStore
 from node.errors import NotAllowed, NotFound
@@ -32,13 +33,21 @@ class OwnCopies:
 
         Raises:
             NotFound: no such record is on the ledger, or this node holds no copy of it.
-            NotAllowed: it is another patient's.
+            NotAllowed: it is another patient's, or the pseudonym is frozen.
         """
-        record = self._ledger.snapshot().state.records.get(record_id)
+        snapshot = self._ledger.snapshot()
+        record = snapshot.state.records.get(record_id)
         if record is None:
             raise NotFound(f"no record 0x{record_id.hex()} is on the ledger")
         if record.patient != patient:
             raise NotAllowed("a patient may ask only for what is their own", code="other-patient")
+        known = snapshot.state.patients.get(patient)
+        if known is not None and known.status is PatientStatus.FROZEN:
+            # Whoever stole the key signs as well as the patient does: a freeze must close this way too.
+            raise NotAllowed(
+                "this pseudonym is frozen: nothing is read under it any more, not by its own key either; register anew",
+                code="patient-frozen",
+            )
         deposit = self._store.find(record_id, record.header_digest)
         if deposit is None:
             raise NotFound("this node holds no copy of that record: ask one of its custodians")

@@ -64,6 +64,7 @@ class Registrations:
         self._register = register
         self._clock = clock
         self._changing = threading.Lock()
+        self._guessing = threading.Lock()
         self._approving: set[bytes] = set()
         self._wrong_codes: dict[str, deque[float]] = {}
 
@@ -184,17 +185,24 @@ class Registrations:
 
     def _pending(self, staff_id: str, code: str) -> Row[tuple[object, ...]]:
         now = self._clock()
-        wrong = self._wrong_codes.setdefault(staff_id, deque())
-        while wrong and wrong[0] < now - WRONG_CODES_SECONDS:
-            wrong.popleft()
-        if len(wrong) >= WRONG_CODES:
-            raise TooMany(f"{len(wrong)} wrong codes were given: wait ten minutes, and ask the patient again")
+        with self._guessing:
+            wrong = self._wrong_codes.setdefault(staff_id, deque())
+            while wrong and wrong[0] < now - WRONG_CODES_SECONDS:
+                wrong.popleft()
+            if len(wrong) >= WRONG_CODES:
+                raise TooMany(
+                    f"{len(wrong)} wrong codes were given: wait ten minutes, and ask the patient again"
+                )
+            # Counted before it is looked at, so that many at once are no more than many in turn.
+            wrong.append(now)
         digits = "".join(code.replace("-", "").split())
         with self._database.read() as connection:
             row = _row_of_code(connection, _code_digest(digits))
         if row is None or (row.expires <= now and not row.approved):
-            wrong.append(now)
             raise NotFound("no registration with this code waits: it expired, or there is a typing error")
+        with self._guessing:
+            if now in wrong:
+                wrong.remove(now)
         return row
 
     def _bind(self, patient: bytes, identifiers: tuple[PatientIdentifierValue, ...]) -> None:
