@@ -15,7 +15,8 @@ from node.blocks import BlockService
 from node.collaborators import SYSTEM_CLOCK, Clock, OwnKeys
 from node.errors import NodeError
 from node.peers import Custodian, PeerFailed, Peers, check_receipt
-from node.publish_journal import JournalPublication, JournalRecord, PublishJournal, WaitingDeposit
+from node.publication_entries import JournalPublication, JournalRecord, WaitingDeposit
+from node.publish_journal import PublishJournal
 from storage import Cid, StorageError, unixfs
 from wire.custody import (
     DEPOSIT_LABEL,

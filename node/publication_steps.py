@@ -18,13 +18,8 @@ from ledger.messages import Publication as LedgerPublication
 from node.collaborators import Keyrings, Ledger, OwnKeys, Transactor
 from node.distribution import WAIT_SECONDS, Distributor
 from node.errors import NodeError, NotFound, Unavailable
-from node.publish_journal import (
-    IN_PROGRESS,
-    JournalPublication,
-    JournalRecord,
-    PublicationState,
-    PublishJournal,
-)
+from node.publication_entries import IN_PROGRESS, JournalPublication, JournalRecord, PublicationState
+from node.publish_journal import PublishJournal
 from node.sealing import enough_of
 from node.stopwatch import NewStopwatch, Stopwatch
 from storage import Cid

@@ -14,13 +14,9 @@ from ledger.entities import PatientStatus, Record, RecordStatus
 from node.blocks import BlockService
 from node.collaborators import SYSTEM_CLOCK, Clock, Keyrings, Ledger, OwnKeys, Patients, Transactor
 from node.errors import Conflict, NotFound, Unprocessable
+from node.publication_entries import JournalPublication, JournalRecord, PublicationState
 from node.publication_steps import FINAL_SECONDS, PublicationSteps
-from node.publish_journal import (
-    JournalPublication,
-    JournalRecord,
-    PublicationState,
-    PublishJournal,
-)
+from node.publish_journal import PublishJournal
 from node.sealing import CustodyPlan, CustodyPolicy, SealedPayload, addresses, plan_custody, seal_payload
 from node.stopwatch import NewStopwatch, Stopwatch
 from records import PatientIdentifier, RecordPayload, prepare
