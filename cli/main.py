@@ -58,12 +58,17 @@ def execute(arguments: list[str]) -> int:
         exit_code = _execute(arguments, as_json)
         stdout.flush()
         return exit_code
-    except (BrokenPipeError, SystemExit):
-        # The second is what typer makes of the first.
+    except SystemExit as ended:
+        if sys.stdout is stdout:
+            # Shell completion ends so.
+            return ended.code if isinstance(ended.code, int) else ExitCode.DONE
+        # What typer makes of a broken pipe.
         sys.stdout = stdout
-        # The reader (head, less) has seen enough; what Python flushes at exit must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.DONE
+    except BrokenPipeError:
+        pass
+    # The reader (head, less) has seen enough; what Python flushes at exit must not fail again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+    return ExitCode.DONE
 
 
 def _execute(arguments: list[str], as_json: bool) -> int:

@@ -287,6 +287,12 @@ def _show_revocation(preview: "RevocationPreview") -> None:
             read=preview.records_read,
         )
     )
+    if preview.history_detail:
+        say(
+            _("What was read under this consent could not be found out: {detail}").format(
+                detail=preview.history_detail
+            )
+        )
     if preview.staying:
         say(_("New keys go to those who stay: {names}.").format(names=", ".join(preview.staying)))
 
@@ -314,6 +320,8 @@ def receipt_document(receipt: "RevocationReceipt") -> dict[str, Any]:
         "new_keys_sent_to": list(receipt.staying),
         "new_keys_undelivered_to": list(receipt.undelivered),
         "confirmed_by": list(receipt.confirmed_by),
+        "keys_detail": receipt.keyring_detail,
+        "history_detail": receipt.history_detail,
     }
 
 
@@ -326,6 +334,15 @@ def _show_receipt(receipt: "RevocationReceipt") -> None:
             names=", ".join(receipt.confirmed_by),
         )
     )
+    if receipt.keyring_detail:
+        say(_("About the keys: {detail}").format(detail=receipt.keyring_detail))
+    if receipt.history_detail:
+        say(
+            _("What was read under this consent could not be found out: {detail}").format(
+                detail=receipt.history_detail
+            )
+        )
+        return
     say(_("Under this consent the following may have been read; that cannot be undone:"))
     table(
         [_("when"), _("by"), _("what"), _("record"), _("why"), _("shares released by")],

@@ -1,6 +1,6 @@
 """`phr` as people run it, in this process: what went in, the exit code, and what came out on both streams.
 
-``people`` is one network for a module's tests, made by `phr network up`: its members have the names that break careless
+``people`` is one network for all tests, made by `phr network up`: its members have the names that break careless
 programs. Kim Minji is registered at the first one, has records there, and granted the clinic her laboratory results.
 """
 
@@ -123,9 +123,9 @@ def make_private(path: Path, text: str) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def people() -> Iterator[People]:
-    """The network of a module's tests; see this module's docstring."""
+    """The network of all tests of a process; see this module's docstring."""
     # Not pytest's directory: it keeps three runs, and a network's blocks are megabytes.
     root = Path(tempfile.mkdtemp(prefix="phr-cli-"))
     made = People(root / "network", root / "files")
