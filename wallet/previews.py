@@ -64,6 +64,8 @@ class RevocationPreview:
     rotated: tuple[Category, ...]
     staying: tuple[str, ...]
     """Grantees of other consents in these categories; they get the new secrets."""
+    history_detail: str = ""
+    """Why it is not known what was read, ``records_read`` and ``reads`` being 0 then; else empty."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vocabulary import Category, Purpose, Reason
 from wallet.agreement import ask_all
 from wallet.directory import Directory
-from wallet.errors import NodeError
+from wallet.errors import NodeError, TooFewNodes
 from wallet.overview import ConsentSummary, find_summary
 from wallet.session import Session
 from wire.ledger import BlockReference
@@ -48,6 +48,8 @@ class RevocationReceipt:
     keyring_nodes: tuple[str, ...] = ()
     keyring_detail: str = ""
     """Why no new keys were made though they should, or why two nodes do not have the new keyring yet; else empty."""
+    history_detail: str = ""
+    """Why it is not known what was permitted, ``permits`` being empty then; ask for the receipt later. Else empty."""
 
 
 def node_histories(session: Session, patient: bytes) -> list[tuple[bytes, HistoryView]]:
@@ -96,6 +98,26 @@ def build_receipt(session: Session, consent_id: bytes, directory: Directory) -> 
             directory,
         ),
     )
+
+
+def receipt_in_any_case(session: Session, consent_id: bytes, directory: Directory) -> RevocationReceipt:
+    """As ``build_receipt``, without the permits if the history cannot be had.
+
+    Any member can make a patient's history longer than a wallet takes, by asking and being denied; that must not hide
+    that the revocation is final.
+    """
+    try:
+        return build_receipt(session, consent_id, directory)
+    except TooFewNodes as error:
+        summary = find_summary(session, consent_id)
+        agreed = session.agreed_consents(summary.patient)
+        return RevocationReceipt(
+            consent=summary,
+            as_of=agreed.view.final,
+            confirmed_by=agreed.nodes,
+            permits=(),
+            history_detail=str(error),
+        )
 
 
 def _permits(

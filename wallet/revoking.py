@@ -15,11 +15,11 @@ from wallet.agreement import QUORUM
 from wallet.backup import BackupRefused, store_backup
 from wallet.content import KnownConsent, Relationship, RelationshipStatus
 from wallet.directory import Directory
-from wallet.errors import NothingToDo, UnknownName, WalletBehind, WalletError
+from wallet.errors import NothingToDo, TooFewNodes, UnknownName, WalletBehind, WalletError
 from wallet.journal import DeliveryEntry, GrantEntry, KeyringEntry, RevocationEntry
 from wallet.overview import ConsentState, ConsentSummary, find_summary
 from wallet.previews import RevocationPreview, plan_revocation
-from wallet.receipts import RevocationReceipt, build_receipt
+from wallet.receipts import RevocationReceipt, receipt_in_any_case
 from wallet.relaying import settle
 from wallet.rotation import (
     hand_over_next,
@@ -34,7 +34,7 @@ from wallet.rotation import (
 from wallet.session import Session
 from wallet.state_checks import require_no_rotation, require_registered
 from wallet.terms import Terms
-from wire.patients import ConsentView
+from wire.patients import AccessView, ConsentView
 
 
 def preview_revocation(session: Session, consent_id: bytes) -> RevocationPreview:
@@ -50,15 +50,23 @@ def preview_revocation(session: Session, consent_id: bytes) -> RevocationPreview
     relationship = session.content.relationship(summary.patient)
     view = session.consents(summary.patient)
     names = {member.address: member.name for member in session.directory().members}
-    return plan_revocation(
+    accesses: tuple[AccessView, ...] = ()
+    detail = ""
+    try:
+        accesses = session.history(summary.patient).view.accesses
+    except TooFewNodes as error:
+        # Any member can make a history longer than a wallet takes; it must not stand between a person and revoking.
+        detail = str(error)
+    preview = plan_revocation(
         summary,
         _rotated(relationship, summary),
         view.consents,
         session.records(summary.patient).records,
-        session.history(summary.patient).view.accesses,
+        accesses,
         names,
         view.final.time,
     )
+    return replace(preview, history_detail=detail)
 
 
 def revoke(session: Session, consent_id: bytes) -> RevocationReceipt:
@@ -126,7 +134,7 @@ def finish_revocation(session: Session, entry: RevocationEntry, directory: Direc
         except WalletError as error:
             keyring_detail = str(error)
     late = {item.consent_id for item in undelivered}
-    receipt = build_receipt(session, entry.consent_id, directory)
+    receipt = receipt_in_any_case(session, entry.consent_id, directory)
     return replace(
         receipt,
         epoch=None if keyring is None else keyring.epoch,

@@ -164,10 +164,14 @@ class Session:
 
     def consents(self, patient: bytes) -> wire.ConsentsView:
         """A pseudonym's consents."""
+        return self.agreed_consents(patient).view
+
+    def agreed_consents(self, patient: bytes) -> Agreed[wire.ConsentsView]:
+        """A pseudonym's consents, and who agreed on them."""
         agreed = self.agreed(patient, NodeClient.consents, _comparable_consents, "the consents")
         for consent in agreed.view.consents:
             _require_own(agreed.nodes[0], consent.patient, patient)
-        return agreed.view
+        return agreed
 
     def history(self, patient: bytes) -> Agreed[wire.HistoryView]:
         """Decisions on a pseudonym's records; releases and own reads are each node's own knowledge."""
