@@ -18,6 +18,8 @@ JSON_OPTION = typer.Option(False, "--json", help=_("Print one JSON document inst
 YES_OPTION = typer.Option(False, "--yes", "-y", help=_("Do not ask; for scripts."))
 
 _PIPE_COLUMNS = 10_000
+_GAP_COLUMNS = 2
+_LEAST_COLUMNS = 4
 _JOINERS = "\u200c\u200d"
 """Zero-width joiners: scripts such as Persian need them, and they move nothing on a terminal."""
 
@@ -116,10 +118,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) 
     # A pipe has no width: there a row stays one line, so that grep and awk find it whole.
     console = Console(highlight=False) if terminal else Console(highlight=False, width=_PIPE_COLUMNS)
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    unbreakable = _unbreakable(columns, cells, kept, console.width)
-    for i in kept:
+    widths = _widths([[clean(columns[i]), *(row[i] for row in cells)] for i in kept], console.width)
+    for i, width in zip(kept, widths, strict=True):
         # As Text: a bracket in a name is a bracket, not rich's markup.
-        shown.add_column(Text(clean(columns[i])), overflow="fold", no_wrap=i in unbreakable)
+        shown.add_column(Text(clean(columns[i])), overflow="fold", width=width)
     for row in cells:
         shown.add_row(*(Text(row[i] if terminal else row[i].replace("\n", " ")) for i in kept))
     with console.capture() as capture:
@@ -127,19 +129,26 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) 
     sys.stdout.write("\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n")
 
 
-def _unbreakable(
-    columns: Sequence[str], cells: Sequence[Sequence[str]], kept: Sequence[int], width: int
-) -> set[int]:
-    """The columns of single words, such as numbers and categories: broken only where all else is too wide."""
+def _widths(columns: Sequence[Sequence[str]], available: int) -> list[int]:
+    """How wide each column is: as its texts are, or narrower where they do not fit, the widest first.
+
+    Words are broken only where even one word a line is too wide: half a number names nothing.
+    """
     from rich.cells import cell_len
 
-    def longest_word(i: int) -> int:
-        texts = (columns[i], *(row[i] for row in cells))
-        return max((cell_len(word) for text in texts for word in text.split()), default=0)
-
-    if sum(longest_word(i) + 2 for i in kept) > width:
-        return set()
-    return {i for i in kept if not any(" " in row[i] for row in cells) and " " not in columns[i]}
+    natural = [max(cell_len(line) for text in column for line in text.split("\n")) for column in columns]
+    words = [
+        max((cell_len(word) for text in column for word in text.split()), default=1) for column in columns
+    ]
+    widths, room = list(natural), available - (_GAP_COLUMNS * (len(columns) - 1) + 1)
+    for least in (words, [_LEAST_COLUMNS] * len(columns)):
+        while sum(widths) > room:
+            spare = [width - minimum for width, minimum in zip(widths, least, strict=True)]
+            if max(spare) <= 0:
+                break
+            widest = max((i for i in range(len(widths)) if spare[i] > 0), key=lambda i: widths[i])
+            widths[widest] -= 1
+    return [max(width, 1) for width in widths]
 
 
 def confirm(question: str, yes: bool, as_json: bool = False) -> None:

@@ -1,6 +1,9 @@
 """`phr patient records | read | history`: what there is, what it says, and who asked for it."""
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -10,7 +13,10 @@ from cli.patient.opening import PASSPHRASE_OPTION, WALLET_OPTION, opened
 from cli.places import NETWORK_OPTION
 from cli.saving import check_new_file, save
 from cli.texts import _
-from cli.words import minute_text, parse_categories, period_text, short_hex
+from cli.words import day_of_moment_text, minute_text, parse_categories, period_text, short_hex
+
+if TYPE_CHECKING:
+    from wallet import HistoryEntry
 
 app = typer.Typer()
 
@@ -48,14 +54,14 @@ def records(
             ]
         )
     table(
-        [_("record"), _("provider"), _("category"), _("period"), _("published (UTC)"), _("status")],
+        [_("record"), _("provider"), _("category"), _("period"), _("published"), _("status")],
         [
             (
                 short_hex(record.record_id),
                 record.provider_name,
                 record.category.label,
                 period_text(record.period.start_day, record.period.end_day),
-                minute_text(record.published_at),
+                day_of_moment_text(record.published_at),
                 _status(record),
             )
             for record in shown
@@ -142,18 +148,23 @@ def history(
             ]
         )
     table(
-        [_("when (UTC)"), _("who"), _("what"), _("record"), _("of"), _("why"), _("decision")],
-        [
-            (
-                minute_text(entry.time),
-                entry.requester_name,
-                entry.category.label if entry.category is not None else "",
-                short_hex(entry.record_id),
-                entry.provider_name,
-                entry.purpose.label if entry.purpose is not None else _("your own reading"),
-                entry.reason.label if entry.reason is not None else "",
-            )
-            for entry in entries
-        ],
+        [_("when (UTC)"), _("who"), _("what"), _("records"), _("of"), _("why"), _("decision")],
+        _grouped(entries),
         empty=_("Nobody has asked for your records."),
     )
+
+
+def _grouped(entries: "Sequence[HistoryEntry]") -> list[tuple[object, ...]]:
+    """One row for what was asked together: two hundred records in one request are one thing that somebody did."""
+    rows = Counter(
+        (
+            minute_text(entry.time),
+            _("you") if entry.reason is None else entry.requester_name,
+            entry.category.label if entry.category is not None else short_hex(entry.record_id),
+            entry.provider_name,
+            entry.purpose.label if entry.purpose is not None else _("your own reading"),
+            entry.reason.label if entry.reason is not None else "",
+        )
+        for entry in entries
+    )
+    return [(when, who, what, count, *rest) for (when, who, what, *rest), count in rows.items()]
