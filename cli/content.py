@@ -6,16 +6,15 @@ from cli.texts import _
 
 def show_content(content: bytes, heading: str) -> None:
     """Show a FHIR bundle under its heading. What an entry's warning turns round ("NOT DONE") stands before it."""
-    from records import NotFhirError, describe
+    from records import RecordsError, describe
 
     say("")
     say(f"── {heading} ──")
     try:
         description = describe(content)
-    except NotFhirError:
-        return say(
-            _("{count} bytes that are no FHIR bundle; save them with --out").format(count=len(content))
-        )
+    except RecordsError as error:
+        # Its bytes are the author's all the same: they can be saved.
+        return say(_("Cannot be shown: {error}. Save it with --out").format(error=error))
     if description.patient:
         say(_("Patient: {name}").format(name=description.patient))
     if description.title:

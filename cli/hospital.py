@@ -1,6 +1,5 @@
 """`phr hospital`: staff of a provider register patients and publish, correct and retract their records."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +16,11 @@ from cli.options import (
 )
 from cli.output import JSON_OPTION, YES_OPTION, confirm, emit_json, say, table, working
 from cli.places import NETWORK_OPTION
-from cli.texts import _, plural
+from cli.texts import _
 from cli.words import minute_text, moment_text, period_text, short_hex
 
 if TYPE_CHECKING:
-    from wire.staff import Publication, PublishedRecord
+    pass
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -70,73 +69,18 @@ def publish(
 ) -> None:
     """Sign, seal and publish a bundle of a registered patient."""
     from wire.limits import BUNDLE_BYTES
-    from wire.staff import Publication
 
+    identifier = parse_identifier(patient)
     _place, client = staff_of(network, member, token_file)
     content = read_input(file, BUNDLE_BYTES)
-    with working(_("publishing")):
-        done = client.post(
-            "/staff/publications", Publication, content=content, parameters=parse_identifier(patient)
-        )
+    done = publish_until_final(client, "/staff/publications", content, identifier)
     if as_json:
-        return emit_json(done)
-    _show_rows(done.records) if every else _show_summary(done.records)
-    _show_outcome(done)
-
-
-def _show_rows(records: "Sequence[PublishedRecord]") -> None:
-    table(
-        [_("record"), _("category"), _("period"), _("resources"), _("sealed bytes"), ""],
-        [
-            (
-                short_hex(record.record_id),
-                record.category.label,
-                period_text(record.start_day, record.end_day),
-                record.resource_count,
-                record.ciphertext_bytes,
-                _("was there already") if record.already_published else _("new"),
-            )
-            for record in records
-        ],
-        empty=_("The bundle holds no records."),
-    )
-
-
-def _show_summary(records: "Sequence[PublishedRecord]") -> None:
-    """One row a category: a history of thirty years would be hundreds of rows."""
-    rows = []
-    for category in dict.fromkeys(record.category for record in records):
-        of = [record for record in records if record.category == category]
-        start, end = min(record.start_day for record in of), max(record.end_day for record in of)
-        rows.append(
-            (
-                category.label,
-                len(of),
-                sum(record.already_published for record in of) or "",
-                period_text(start, end),
-                sum(record.resource_count for record in of),
-                f"{sum(record.ciphertext_bytes for record in of) / 1024:.0f} KiB",
-            )
-        )
-    table(
-        [_("category"), _("records"), _("there already"), _("period"), _("resources"), _("sealed")],
-        rows,
-        empty=_("The bundle holds no records."),
-    )
-
-
-def _show_outcome(done: "Publication") -> None:
-    new = sum(not record.already_published for record in done.records)
-    if done.records and not new:
-        return say(_("Everything in it was published before; nothing was published again."))
-    if done.state == "published":
-        sentence = plural("{count} new record is published.", "{count} new records are published.", new)
-        return say(sentence.format(count=new))
-    say(
-        _("Not published yet ({state}): {detail} The node carries on by itself.").format(
-            state=done.state, detail=done.detail
-        )
-    )
+        emit_json(done)
+    else:
+        show_rows(done.records) if every else show_summary(done.records)
+    require_published(done)
+    if not as_json:
+        show_outcome(done)
 
 
 @app.command(epilog="phr hospital records --as Seoul --patient 'http://seoul.example/mrn|12345'")
@@ -192,7 +136,6 @@ def correct(
     """Publish a corrected version; the old one is marked as superseded and stays readable."""
     from wire.limits import BUNDLE_BYTES
     from wire.patients import RecordsView
-    from wire.staff import Publication
 
     _place, client = staff_of(network, member, token_file)
     content = read_input(file, BUNDLE_BYTES)
@@ -207,10 +150,12 @@ def correct(
         yes,
         as_json,
     )
-    with working(_("publishing")):
-        done = client.post(f"/staff/records/0x{old.record_id.hex()}/correction", Publication, content=content)
+    done = publish_until_final(client, f"/staff/records/0x{old.record_id.hex()}/correction", content)
     if as_json:
-        return emit_json(done)
+        emit_json(done)
+    require_published(done)
+    if as_json:
+        return
     say(
         _("{new} supersedes {old}.").format(
             new=short_hex(done.records[0].record_id), old=short_hex(old.record_id)

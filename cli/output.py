@@ -26,12 +26,7 @@ _JOINERS = "\u200c\u200d"
 
 def clean(text: str) -> str:
     """One line without control or formatting characters, so that no name can drive the terminal that shows it."""
-    return clean_lines(text).replace("\n", " ")
-
-
-def clean_lines(text: str) -> str:
-    """The same, its line breaks kept: for text that has a cell of a table for itself."""
-    return "".join(c if c == "\n" or not _is_unsafe(c) else "\ufffd" for c in text)
+    return "".join("\ufffd" if _is_unsafe(c) else c for c in text.replace("\n", " "))
 
 
 def _is_unsafe(character: str) -> bool:
@@ -112,7 +107,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) 
     from rich.table import Table
     from rich.text import Text
 
-    cells = [[clean_lines(str(cell)) for cell in row] for row in rows]
+    cells = [[clean(str(cell)) for cell in row] for row in rows]
     kept = [i for i in range(len(columns)) if any(row[i] for row in cells)]
     terminal = sys.stdout.isatty()
     # A pipe has no width: there a row stays one line, so that grep and awk find it whole.
@@ -123,7 +118,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) 
         # As Text: a bracket in a name is a bracket, not rich's markup.
         shown.add_column(Text(clean(columns[i])), overflow="fold", width=width)
     for row in cells:
-        shown.add_row(*(Text(row[i] if terminal else row[i].replace("\n", " ")) for i in kept))
+        shown.add_row(*(Text(row[i]) for i in kept))
     with console.capture() as capture:
         console.print(shown)
     sys.stdout.write("\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n")
@@ -136,7 +131,7 @@ def _widths(columns: Sequence[Sequence[str]], available: int) -> list[int]:
     """
     from rich.cells import cell_len
 
-    natural = [max(cell_len(line) for text in column for line in text.split("\n")) for column in columns]
+    natural = [max(cell_len(text) for text in column) for column in columns]
     words = [
         max((cell_len(word) for text in column for word in text.split()), default=1) for column in columns
     ]

@@ -293,6 +293,8 @@ def _show_revocation(preview: "RevocationPreview") -> None:
                 detail=preview.history_detail
             )
         )
+    if preview.history_detail:
+        say(_("What was read is not known now: {detail}").format(detail=preview.history_detail))
     if preview.staying:
         say(_("New keys go to those who stay: {names}.").format(names=", ".join(preview.staying)))
 
@@ -320,6 +322,8 @@ def receipt_document(receipt: "RevocationReceipt") -> dict[str, Any]:
         "new_keys_sent_to": list(receipt.staying),
         "new_keys_undelivered_to": list(receipt.undelivered),
         "confirmed_by": list(receipt.confirmed_by),
+        "reads_unknown_because": receipt.history_detail or None,
+        "keys_not_changed_because": receipt.keyring_detail or None,
         "keys_detail": receipt.keyring_detail,
         "history_detail": receipt.history_detail,
     }
@@ -357,8 +361,10 @@ def _show_receipt(receipt: "RevocationReceipt") -> None:
             )
             for permit in receipt.permits
         ],
-        empty=_("Nothing: no access was permitted under it."),
+        empty=receipt.history_detail or _("Nothing: no access was permitted under it."),
     )
+    if receipt.keyring_detail:
+        say(receipt.keyring_detail)
     for name in receipt.undelivered:
         say(
             _(

@@ -124,20 +124,13 @@ def test_member_request_without_consent_is_refused_and_still_one_document(people
 def test_member_patient_of_two_pseudonyms_is_never_guessed_and_named_by_provider(people: People) -> None:
     people.new_patient("twice", "twice-1")
     people.register("twice", "twice-2", SECOND)
-    for provider, number in ((HOSPITAL, "twice-1"), (SECOND, "twice-2")):
-        people.phr(
-            "hospital",
-            "publish",
-            people.bundle(number=number),
-            "--as",
-            provider,
-            "--patient",
-            f"{SYSTEM}|{number}",
-        )
+    people.publish("twice", "twice-1")
+    people.publish("twice", "twice-2", provider=SECOND)
     people.phr(
         *("patient", "grant", "hanok", "-c", "laboratory", "--for", "1 week", "--introduce", "Lee Seo-yeon"),
         *("--wallet", "twice", "--yes"),
     )
+    people.settle()
     asked = ("member", "request", "--as", "hanok", "--patient", "lee seo-yeon", "-c", "laboratory")
     refused = people.phr(*asked, expect=ExitCode.NOT_FOUND)
     assert HOSPITAL in refused.line
@@ -155,8 +148,7 @@ def test_member_patient_of_two_pseudonyms_is_never_guessed_and_named_by_provider
 def test_revoke_previews_then_gives_a_receipt_of_what_was_read(people: People) -> None:
     people.new_patient("revoker", "revoker")
     own = ("--wallet", "revoker")
-    bundle = people.bundle(number="revoker")
-    people.phr("hospital", "publish", bundle, "--as", HOSPITAL, "--patient", f"{SYSTEM}|revoker")
+    people.publish("revoker", "revoker")
     people.phr(
         *(
             "patient",
@@ -172,7 +164,9 @@ def test_revoke_previews_then_gives_a_receipt_of_what_was_read(people: People) -
             "--yes",
         )
     )
+    people.settle()
     people.phr("member", "read", "--as", SECOND, "--patient", "Revoker")
+    people.settle()
     unanswered = people.phr("patient", "revoke", SECOND, *own, expect=ExitCode.USAGE)
     assert "loses access to 1 record of 서울병원; 1 of them may have been read" in unanswered.out
     assert people.document("patient", "consents", *own)[0]["state"] == "active"
@@ -190,16 +184,7 @@ def test_revoke_previews_then_gives_a_receipt_of_what_was_read(people: People) -
 def test_policy_of_a_patient_closes_and_opens_records(people: People) -> None:
     people.new_patient("careful", "careful")
     own = ("--wallet", "careful")
-    people.phr(
-        "hospital",
-        "publish",
-        people.bundle(number="careful"),
-        "--as",
-        HOSPITAL,
-        "--patient",
-        f"{SYSTEM}|careful",
-    )
-    record = people.document("patient", "records", *own)[0]["record_id"]
+    record = people.publish("careful", "careful")[0]["record_id"]
     denied = people.document("patient", "deny", "-c", "laboratory", "--purpose", "research", *own, "--yes")
     assert denied["changes"][0]["denied_categories"] == ["laboratory"]
     assert denied["changes"][0]["denied_purposes"] == ["HRESCH"]
@@ -227,11 +212,12 @@ def test_recover_from_paper_brings_the_same_wallet_back(people: People) -> None:
 def test_correct_and_retract_mark_the_old_record(people: People) -> None:
     token = f"{SYSTEM}|corrected"
     people.new_patient("corrected", "corrected")
-    people.phr("hospital", "publish", people.bundle(number="corrected"), "--as", HOSPITAL, "--patient", token)
+    people.publish("corrected", "corrected")
     of = ("--as", HOSPITAL, "--patient", token)
     old = people.document("hospital", "records", *of)["records"][0]["record_id"]
     corrected = people.bundle(observation(5.6), number="corrected")
     people.phr("hospital", "correct", old[:10], corrected, *of, "--yes")
+    people.settle()
     after = {record["record_id"]: record for record in people.document("hospital", "records", *of)["records"]}
     assert after[old]["superseded"] is True
     (new,) = (number for number in after if number != old)
@@ -244,6 +230,7 @@ def test_auditor_learns_who_the_person_was_and_by_their_own_token(people: People
     node = people.directory / "members" / "hanok-clinic-red"
     people.phr("node", "staff", node, "park", "--role", "physician", "--token-file", token)
     people.phr("member", "request", *CLINIC_OF_MINJI, "-c", "lab", "--token-file", token)
+    people.settle()
     last = people.document("auditor", "history", "--limit", "1")[0]
     opened = people.document("auditor", "open", last["patient"][:10], last["sequence"], "--as", AUTHORITY)
     assert (opened["staff_id"], opened["role"], opened["matches_the_ledger"]) == ("park", "physician", True)

@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ AUTHORITY = "건강정보원"
 CARE = "provider,consumer,custodian"
 NUMBER = "12345"
 IDENTIFIER = f"{SYSTEM}|{NUMBER}"
+DEADLINE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,27 @@ class People:
         self.phr("patient", "create", wallet, "--phrase-file", self.files / f"{wallet}.phrase")
         self.register(wallet, number, provider)
 
+    def publish(
+        self, wallet: str, number: str, *resources: dict[str, Any], provider: str = HOSPITAL
+    ) -> list[dict[str, Any]]:
+        """Publishes for a patient; all that the wallet sees then."""
+        path = self.bundle(*resources, number=number)
+        self.phr("hospital", "publish", path, "--as", provider, "--patient", f"{SYSTEM}|{number}")
+        self.settle()
+        records: list[dict[str, Any]] = self.document("patient", "records", "--wallet", wallet)
+        return records
+
+    def settle(self) -> None:
+        """Waits until every running node has seen what the chain has now: they follow it a moment apart."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        wanted = self._final_blocks()[0]
+        while min(self._final_blocks()) < wanted:
+            assert time.monotonic() < deadline
+
+    def _final_blocks(self) -> list[int]:
+        parts = self.document("network", "status")["parts"]
+        return [part["final_block"] for part in parts if part["final_block"] is not None]
+
     def register(self, wallet: str, number: str, provider: str = HOSPITAL) -> dict[str, Any]:
         """Registers a wallet's owner at a provider's desk; the ticket."""
         ticket: dict[str, Any] = self.document("patient", "register", provider, "--wallet", wallet)
@@ -137,10 +160,12 @@ def people() -> Iterator[People]:
         made.new_patient("minji", NUMBER)
         history = made.bundle(observation(5.4), observation(6.1, "2025-01-09"), condition())
         made.phr("hospital", "publish", history, "--as", HOSPITAL, "--patient", IDENTIFIER)
+        made.settle()
         made.phr(
             *("patient", "grant", "hanok", "--category", "laboratory", "--for", "90 days"),
             *("--introduce", "Kim Minji", "--wallet", "minji", "--yes"),
         )
+        made.settle()
         yield made
     finally:
         run_phr("network", "down", made.directory)
