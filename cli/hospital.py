@@ -16,6 +16,7 @@ from cli.options import (
 )
 from cli.output import JSON_OPTION, YES_OPTION, confirm, emit_json, say, table, working
 from cli.places import NETWORK_OPTION
+from cli.publishing import publish_until_final, require_published, show_outcome, show_rows, show_summary
 from cli.texts import _
 from cli.words import minute_text, moment_text, period_text, short_hex
 
