@@ -1,7 +1,5 @@
 """The category of a resource, from its type, its own category codes, and a few code systems. See ADR 0041."""
 
-from collections.abc import Iterator
-
 from records.survey import Json
 from vocabulary import Category
 
@@ -179,7 +177,7 @@ def category_of(resource: Json) -> Category:
         "ServiceRequest",
         "Media",
     ):
-        for system, code in _codings(resource, "code", "bodySite"):
+        for system, code in _codings(resource, "code") + _codings(resource, "bodySite"):
             if system in _DENTAL_SYSTEMS:
                 return Category.DENTAL
             if system == LOINC and code in _LOINC:
@@ -205,7 +203,7 @@ def _observation(resource: Json) -> Category:
 
 
 def _report(resource: Json) -> Category:
-    codings = list(_codings(resource, "category"))
+    codings = _codings(resource, "category")
     for _, code in codings:
         if code in _REPORT:
             return _REPORT[code]
@@ -214,16 +212,21 @@ def _report(resource: Json) -> Category:
     return Category.LABORATORY
 
 
-def _codings(resource: Json, *elements: str) -> Iterator[tuple[str, str]]:
-    """System and code of each Coding of CodeableConcept elements, single or repeated.
+def _codings(resource: Json, element: str) -> list[tuple[str, str]]:
+    """System and code of each Coding of a CodeableConcept element, single or repeated.
 
     What has another shape is passed over: descriptions are made of resources that nobody validated, too.
     """
-    for element in elements:
-        value = resource.get(element)
-        for concept in value if isinstance(value, list) else [value]:
-            codings = concept.get("coding") if isinstance(concept, dict) else None
-            for coding in codings if isinstance(codings, list) else []:
-                if isinstance(coding, dict):
-                    system, code = coding.get("system"), coding.get("code")
-                    yield system if isinstance(system, str) else "", code if isinstance(code, str) else ""
+    if element not in resource:
+        return []
+    value = resource[element]
+    found = []
+    for concept in value if isinstance(value, list) else [value]:
+        codings = concept.get("coding") if isinstance(concept, dict) else None
+        for coding in codings if isinstance(codings, list) else []:
+            if isinstance(coding, dict):
+                system, code = coding.get("system"), coding.get("code")
+                found.append(
+                    (system if isinstance(system, str) else "", code if isinstance(code, str) else "")
+                )
+    return found

@@ -8,6 +8,7 @@ import re
 from calendar import monthrange
 from collections.abc import Iterable, Iterator
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 from records.errors import InvalidBundleError, Issue
@@ -56,6 +57,12 @@ _ASSERTED = (
 )
 """Elements that say when it was written down: used when no clinical date is there, the first that is."""
 _SUFFIXES = ("", "DateTime", "Date", "Instant", "Period", "Timing")
+_CLINICAL_RANK = {
+    name: rank
+    for rank, name in enumerate(dict.fromkeys(stem + end for stem in _CLINICAL for end in _SUFFIXES))
+}
+_ASSERTED_RANK = {name: rank for rank, name in enumerate(_ASSERTED)}
+"""Every name that an element may have, with its place among them: a resource has far fewer than these."""
 _NESTED = {"Specimen": "collection", "DocumentReference": "context"}
 """Types whose clinical dates stand in a part of the resource."""
 _WRITTEN_DAY = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?(?=T|$)", re.ASCII)
@@ -72,14 +79,17 @@ def dated_elements(resource: Json) -> Iterator[list[tuple[str, Any]]]:
     if nested:
         sources.insert(0, (f"{nested}.", resource.get(nested)))
     yield [
-        (prefix + stem + suffix, source[stem + suffix])
+        (prefix + name, source[name])
         for prefix, source in sources
         if isinstance(source, dict)
-        for stem in _CLINICAL
-        for suffix in _SUFFIXES
-        if stem + suffix in source
+        for name in _ranked(source, _CLINICAL_RANK)
     ]
-    yield from ([(element, resource[element])] for element in _ASSERTED if element in resource)
+    yield from ([(name, resource[name])] for name in _ranked(resource, _ASSERTED_RANK))
+
+
+def _ranked(source: Json, rank: dict[str, int]) -> list[str]:
+    """The names in ``source`` that have a rank, in its order."""
+    return sorted((name for name in source if name in rank), key=rank.__getitem__)
 
 
 def written_day(text: str) -> str | None:
@@ -110,6 +120,8 @@ def period_of(resource: Json, location: str) -> DayPeriod:
 def hull(periods: Iterable[DayPeriod]) -> DayPeriod:
     """The smallest period that covers all of ``periods``, of which there is at least one."""
     covered = list(periods)
+    if len(covered) == 1:
+        return covered[0]
     return DayPeriod(min(p.start_day for p in covered), max(p.end_day for p in covered))
 
 
@@ -119,16 +131,22 @@ def day_range(text: str, location: str) -> DayPeriod:
     Raises:
         InvalidBundleError: the calendar has no such day (``2019-02-30``).
     """
-    year, *rest = (int(part) for part in (written_day(text) or "0").split("-"))
     try:
-        if not rest:
-            return DayPeriod(date(year, 1, 1).toordinal(), date(year, 12, 31).toordinal())
-        month, *days = rest
-        first, last = days[0] if days else 1, days[0] if days else monthrange(year, month)[1]
-        return DayPeriod(date(year, month, first).toordinal(), date(year, month, last).toordinal())
+        return _days_of(written_day(text) or "0")
     except ValueError:
         issue = Issue(location, "a day of the calendar", "a day that does not exist")
         raise InvalidBundleError((issue,)) from None
+
+
+@lru_cache(maxsize=4096)
+def _days_of(written: str) -> DayPeriod:
+    """The days of a written day, month or year. A history repeats the same days many times."""
+    year, *rest = (int(part) for part in written.split("-"))
+    if not rest:
+        return DayPeriod(date(year, 1, 1).toordinal(), date(year, 12, 31).toordinal())
+    month, *days = rest
+    first, last = days[0] if days else 1, days[0] if days else monthrange(year, month)[1]
+    return DayPeriod(date(year, month, first).toordinal(), date(year, month, last).toordinal())
 
 
 def _periods(value: Any, location: str) -> Iterator[DayPeriod]:

@@ -16,6 +16,13 @@ from records.survey import Json
 from records.wording import json_type, shown_code
 
 _SPACE = re.compile(r"[ \t\n\r]*")
+_NEXT_KEY = re.compile(
+    r"""
+    [ \t\n\r]* [{,]? [ \t\n\r]*
+    (?: " (?P<key> [^"\\]* (?:\\.[^"\\]*)* ) " [ \t\n\r]* : [ \t\n\r]* | } )
+    """,
+    re.X | re.S,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +132,11 @@ def _next_member(text: str, position: int) -> tuple[str, int] | None:
 
     The grammar has been checked, so that only well-formed text is met here.
     """
-    position = _skip_space(text, position)
-    if text[position] in "{,":
-        position = _skip_space(text, position + 1)
-    if text[position] == "}":
+    match = _NEXT_KEY.match(text, position)
+    if match is None or match["key"] is None:
         return None
-    key, position = _DECODER.raw_decode(text, position)
-    return key, _skip_space(text, _skip_space(text, position) + 1)
+    key = match["key"]
+    return json.loads(f'"{key}"') if "\\" in key else key, match.end()
 
 
 def _after_object(text: str, position: int) -> int:

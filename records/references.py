@@ -22,6 +22,7 @@ class References:
         self._by_url: dict[str, int] = {}
         self._by_relative: dict[str, set[int]] = {}
         self._base: list[str | None] = []
+        self._resolved: dict[tuple[str, str | None], int | None] = {}
         for index, entry in enumerate(entries):
             full_url = entry.value.get("fullUrl")
             base = None
@@ -41,11 +42,17 @@ class References:
 
         ``target`` has no version part. None: not in this bundle, or several could be meant.
         """
+        key = (target, self._base[referrer])
+        if key not in self._resolved:
+            self._resolved[key] = self._resolve(*key)
+        return self._resolved[key]
+
+    def _resolve(self, target: str, base: str | None) -> int | None:
+        """As ``resolve``, for a referrer with the base URL ``base``: the same asks again and again."""
         target = target.partition("#")[0]
         found = self._by_url.get(target)
         if found is not None or not _RELATIVE.fullmatch(target):
             return found
-        base = self._base[referrer]
         if base is not None and (found := self._by_url.get(f"{base}/{target}")) is not None:
             return found
         candidates = self._by_relative.get(target, set())

@@ -14,17 +14,10 @@ class Reference:
 
     path: Path
     value: Json
-
-    @property
-    def element(self) -> str:
-        """The name of the element that it stands in: ``subject``."""
-        return next(str(step) for step in reversed(self.path) if isinstance(step, str))
-
-    @property
-    def target(self) -> str | None:
-        """What it points to, without version: a URL, ``Type/id``, ``#id``; None for a logical reference."""
-        target = self.value.get("reference", self.value.get("url"))
-        return target.partition("/_history/")[0] if isinstance(target, str) else None
+    element: str
+    """The name of the element that it stands in: ``subject``."""
+    target: str | None
+    """What it points to, without version: a URL, ``Type/id``, ``#id``; None for a logical reference."""
 
 
 @dataclass(slots=True)
@@ -46,46 +39,62 @@ PATIENT_ELEMENTS = frozenset({"subject", "patient", "beneficiary", "for"})
 """Elements of type Reference that say whose the resource is."""
 
 
+_NOTED = frozenset({"reference", "resourceType", "url", "meta"})
+"""Members by which ``_note`` knows an object of interest; so does it by an element of ``PATIENT_ELEMENTS``."""
+
+
+_Step = tuple[Any, str | int | None, Any]
+"""An object or array on the walk, its key or index in what holds it, and the step to that (a plain tuple: there
+is one for each object and array of a bundle)."""
+
+
 def survey(resource: Json) -> Survey:
     """Walk a resource once, without recursion.
 
     Nothing is assumed about its structure; depth is bounded by what was parsed.
     """
     found = Survey()
-    pending: list[tuple[Any, Any]] = [(resource, None)]
+    pending: list[_Step] = [(resource, None, None)]
     while pending:
-        node, link = pending.pop()
+        step = pending.pop()
+        node, name, parent = step
         if type(node) is dict:
-            if not node and len(found.faults) < _MAXIMUM_FAULTS:
-                found.faults.append((_path(link), "an object with at least one member", "an empty object"))
+            if not node:
+                _note_fault(found, step, "an object with at least one member", "an empty object")
             for key, child in node.items():
-                if type(child) is dict or type(child) is list:
-                    pending.append((child, (key, link)))
-                elif child is None and len(found.faults) < _MAXIMUM_FAULTS:
-                    found.faults.append((_path((key, link)), "a value", "null"))
-            _note(found, node, link)
+                kind = type(child)
+                if kind is dict or kind is list:
+                    pending.append((child, key, step))
+                elif child is None:
+                    _note_fault(found, (None, key, step), "a value", "null")
+            element = parent[1] if type(name) is int else name
+            if element in PATIENT_ELEMENTS or not _NOTED.isdisjoint(node):
+                _note(found, step, element)
         else:
-            if not node and len(found.faults) < _MAXIMUM_FAULTS:
-                found.faults.append((_path(link), "an array with at least one item", "an empty array"))
+            if not node:
+                _note_fault(found, step, "an array with at least one item", "an empty array")
             for index, child in enumerate(node):
                 if type(child) is dict or type(child) is list:
-                    pending.append((child, (index, link)))
+                    pending.append((child, index, step))
     found.references.reverse()
     found.contained.reverse()
     found.faults.reverse()
     return found
 
 
-def _note(found: Survey, node: Json, link: Any) -> None:
+def _note_fault(found: Survey, step: _Step, expected: str, came: str) -> None:
+    if len(found.faults) < _MAXIMUM_FAULTS:
+        found.faults.append((_path(step), expected, came))
+
+
+def _note(found: Survey, step: _Step, element: str | int | None) -> None:
     """Take from one JSON object what the survey asks for."""
-    if link is not None and "reference" in node:
-        found.references.append(Reference(_path(link), node))
-    elif link is not None:
-        element = link[0] if type(link[0]) is str else link[1][0]
-        if element in PATIENT_ELEMENTS:
-            found.references.append(Reference(_path(link), node))
-    if "resourceType" in node and link is not None:
-        found.contained.append((_path(link), node))
+    node = step[0]
+    is_root = step[2] is None
+    if not is_root and ("reference" in node or element in PATIENT_ELEMENTS):
+        found.references.append(_reference(step))
+    if "resourceType" in node and not is_root:
+        found.contained.append((_path(step), node))
     if "url" in node:
         url = node["url"]
         if type(url) is str:
@@ -94,22 +103,31 @@ def _note(found: Survey, node: Json, link: Any) -> None:
                 if isinstance(label, dict):
                     found.labels.append(label)
             elif "contentType" in node or "size" in node or "hash" in node:
-                found.attachments.append(Reference(_path(link), node))
+                found.attachments.append(_reference(step))
     meta = node.get("meta")
     if type(meta) is dict and "security" in meta:
         found.labels.extend(label for label in _objects(meta["security"]))
+
+
+def _reference(step: _Step) -> Reference:
+    path, node = _path(step), step[0]
+    element = next((name for name in reversed(path) if isinstance(name, str)), "")
+    target = node.get("reference", node.get("url"))
+    target = target.partition("/_history/")[0] if isinstance(target, str) else None
+    return Reference(path, node, element, target)
 
 
 def _objects(value: Any) -> Iterator[Json]:
     return (item for item in value if isinstance(item, dict)) if isinstance(value, list) else iter(())
 
 
-def _path(link: Any) -> Path:
-    steps: list[str | int] = []
-    while link is not None:
-        step, link = link
-        steps.append(step)
-    return tuple(reversed(steps))
+def _path(step: _Step) -> Path:
+    names: list[str | int] = []
+    _, name, parent = step
+    while name is not None:
+        names.append(name)
+        _, name, parent = parent
+    return tuple(reversed(names))
 
 
 def null_faults(resource: Json) -> Iterator[tuple[Path, str, str]]:
