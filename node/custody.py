@@ -11,7 +11,9 @@ What is checked, in this order, before anything but blocks is written (the code 
 7. All ciphertext blocks are here, some perhaps with this very request, and are those that the header names.
 """
 
+import contextlib
 import hashlib
+import time
 
 from crypto.envelope import Header, check_header, open_custody_wrap
 from crypto.errors import CryptoError
@@ -23,7 +25,7 @@ from ledger.state import LedgerState
 from node.blocks import BlockService, parse_cid
 from node.collaborators import SYSTEM_CLOCK, Clock, Ledger, OwnKeys
 from node.deposits import Deposit, DepositStore
-from node.errors import Conflict, InvalidRequest, NodeError, NotAllowed
+from node.errors import Conflict, InvalidRequest, NodeError, NotAllowed, NotInTime, Unavailable
 from storage import BlockNotFoundError, Cid, StorageError, unixfs
 from vocabulary import Role
 from wire.custody import (
@@ -38,6 +40,7 @@ from wire.custody import (
 )
 
 LONGEST_DEADLINE_SECONDS = 24 * 3600
+CATCH_UP_SECONDS = 3.0
 """How far ahead of chain time a deposit's deadline may lie: so long an orphan takes room at most."""
 
 
@@ -45,6 +48,12 @@ class DepositRefused(NodeError):
     """A deposit that this custodian could not stand for."""
 
     default_code, status, title = "deposit-refused", 422, "The deposit is refused"
+
+
+class PatientUnknown(Unavailable):
+    """No such patient on the ledger, as far as this node has followed it."""
+
+    default_code = "patient-unknown"
 
 
 class CustodyService:
@@ -76,15 +85,30 @@ class CustodyService:
             Conflict: blocks are missing (``blocks-missing``), the key is taken by another deposit, or the record is
                 on the ledger under another header.
         """
-        snapshot = self._ledger.snapshot()
-        state, now = snapshot.state, snapshot.final.time
         self._blocks.require_room(sum(len(one.header) + 3 * len(one.custody_wrap) for one in batch.deposits))
-        checked = [self._check(caller, request, state, now) for request in batch.deposits]
+        checked = self._check_all(caller, batch)
         self._blocks.accept_many(caller, [(one.cid, one.block) for one in batch.blocks])
         needed = {header.digest: self._check_ciphertext(header) for header, _ in checked}  # 7
         with self._blocks.referring_many(needed) as connection:
             held = [self._store.add(connection, deposit) for _, deposit in checked]
         return DepositReceipts(receipts=tuple(self._receipt(deposit) for deposit in held))
+
+    def _check_all(self, caller: bytes, batch: DepositBatch) -> list[tuple[Header, Deposit]]:
+        """The checks of each deposit. A provider may see a registration final a moment before this node does: that
+        moment is waited for."""
+        give_up_at = time.monotonic() + CATCH_UP_SECONDS
+        while True:
+            snapshot = self._ledger.snapshot()
+            try:
+                return [
+                    self._check(caller, one, snapshot.state, snapshot.final.time) for one in batch.deposits
+                ]
+            except PatientUnknown:
+                left_seconds = give_up_at - time.monotonic()
+                if left_seconds <= 0:
+                    raise
+                with contextlib.suppress(NotInTime):
+                    self._ledger.wait_for_block(snapshot.final.number + 1, left_seconds)
 
     def _check(
         self, caller: bytes, request: DepositRequest, state: LedgerState, now: int
@@ -152,7 +176,12 @@ class CustodyService:
         if member is None or not member.active or not member.roles & Role.PROVIDER.bit:
             raise NotAllowed(f"expected a deposit by an active provider; 0x{caller.hex()} is none")
         patient = state.patients.get(identity.patient)
-        if patient is None or patient.provider != caller:
+        if patient is None:
+            raise PatientUnknown(
+                f"patient 0x{identity.patient.hex()} is not registered on the ledger as far as this node has followed "
+                "it: ask again shortly"
+            )
+        if patient.provider != caller:
             raise NotAllowed(
                 f"expected a deposit by the provider that registered patient 0x{identity.patient.hex()}; came one "
                 f"by 0x{caller.hex()}"

@@ -9,7 +9,7 @@ from custody_world import CustodyWorld
 from crypto.statement import verify_statement
 from ledger.entities import PatientStatus
 from node.blocks import StoreIsFull
-from node.custody import LONGEST_DEADLINE_SECONDS, DepositRefused
+from node.custody import LONGEST_DEADLINE_SECONDS, DepositRefused, PatientUnknown
 from node.errors import Conflict, InvalidRequest, NotAllowed
 from vocabulary import Role, role_mask
 from wire.custody import (
@@ -92,6 +92,34 @@ def test_deposit_by_a_provider_who_did_not_register_the_patient_is_refused(custo
     request = custody_world.request(sealed, signer=custody_world.stranger.account)
     with pytest.raises(NotAllowed, match="registered patient"):
         hand_in(custody_world, request, custody_world.stranger.address)
+
+
+def test_deposit_a_moment_before_the_registration_is_seen_waits_for_it(custody_world):
+    sealed = custody_world.seal()
+    custody_world.put_blocks(custody_world.custodian, sealed)
+    registered = custody_world.state.patients.pop(custody_world.patient)
+    custody_world.publish_state()
+    request = custody_world.request(sealed)
+
+    def register() -> None:
+        custody_world.state.patients[custody_world.patient] = registered
+        custody_world.publish_state()
+
+    # The custodian asks for the next block, which is when the registration arrives.
+    custody_world.custodian.ledger._wake = register
+    assert hand_in(custody_world, request).record_id == sealed.record_id
+
+
+def test_deposit_for_a_patient_who_is_never_registered_is_refused_as_passing(custody_world, monkeypatch):
+    monkeypatch.setattr("node.custody.CATCH_UP_SECONDS", 0.05)
+    sealed = custody_world.seal()
+    custody_world.put_blocks(custody_world.custodian, sealed)
+    request = custody_world.request(sealed)
+    del custody_world.state.patients[custody_world.patient]
+    custody_world.publish_state()
+    with pytest.raises(PatientUnknown, match="ask again") as caught:
+        hand_in(custody_world, request)
+    assert caught.value.status == 503
 
 
 @pytest.mark.parametrize("change", [{"active": False}, {"roles": role_mask((Role.CUSTODIAN,))}])
