@@ -16,6 +16,8 @@ from records.limits import InputLimits
 from records.survey import Json
 from records.wording import shown_name
 
+_ESCAPE_BEGINNINGS = ("\\b", "\\f", "\\u00")
+"""With one of these begins whatever ``_FORBIDDEN_ESCAPE`` finds; looking for them takes a tenth of the time."""
 _FORBIDDEN_ESCAPE = re.compile(r"\\(?:[bf]|u00(?:0[0-8bcefBCEF]|1[0-9a-fA-F]))")
 _FORBIDDEN_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
@@ -130,9 +132,17 @@ def control_character_fault(source: str | None, value: Any) -> bool:
 
     ``source`` is the text that ``value`` was parsed from; if known, it tells quickly that there is none.
     """
-    if source is not None and _FORBIDDEN_ESCAPE.search(source) is None:
+    if source is not None and not _has_forbidden_escape(source):
         return False
     return any(_FORBIDDEN_CHARACTER.search(string) for string in _strings(value))
+
+
+def _has_forbidden_escape(source: str) -> bool:
+    return (
+        "\\" in source
+        and any(beginning in source for beginning in _ESCAPE_BEGINNINGS)
+        and _FORBIDDEN_ESCAPE.search(source) is not None
+    )
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -8,6 +8,7 @@ resource can be sliced out with its decimals and escapes untouched.
 import json
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from records.errors import InvalidBundleError, Issue, NotFhirError
 from records.json_gate import DuplicateKeyError, checked_text, duplicate_key_message, unique
@@ -25,8 +26,7 @@ _NEXT_KEY = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SourceEntry:
+class SourceEntry(NamedTuple):
     """One ``Bundle.entry``: its values, and the source text of each member (``resource``, ``fullUrl``, ...)."""
 
     value: Json

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 Json = dict[str, Any]
 Path = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """A FHIR Reference, or an Attachment's url: where it stands, and its value as parsed."""
 
     path: Path
@@ -63,6 +62,8 @@ def survey(resource: Json) -> Survey:
                 _note_fault(found, step, "an object with at least one member", "an empty object")
             for key, child in node.items():
                 kind = type(child)
+                if kind is str:
+                    continue
                 if kind is dict or kind is list:
                     pending.append((child, key, step))
                 elif child is None:
@@ -92,7 +93,7 @@ def _note(found: Survey, step: _Step, element: str | int | None) -> None:
     node = step[0]
     is_root = step[2] is None
     if not is_root and ("reference" in node or element in PATIENT_ELEMENTS):
-        found.references.append(_reference(step))
+        found.references.append(_reference(step, element))
     if "resourceType" in node and not is_root:
         found.contained.append((_path(step), node))
     if "url" in node:
@@ -103,15 +104,16 @@ def _note(found: Survey, step: _Step, element: str | int | None) -> None:
                 if isinstance(label, dict):
                     found.labels.append(label)
             elif "contentType" in node or "size" in node or "hash" in node:
-                found.attachments.append(_reference(step))
+                found.attachments.append(_reference(step, element))
     meta = node.get("meta")
     if type(meta) is dict and "security" in meta:
         found.labels.extend(label for label in _objects(meta["security"]))
 
 
-def _reference(step: _Step) -> Reference:
+def _reference(step: _Step, element: str | int | None) -> Reference:
     path, node = _path(step), step[0]
-    element = next((name for name in reversed(path) if isinstance(name, str)), "")
+    if not isinstance(element, str):
+        element = next((name for name in reversed(path) if isinstance(name, str)), "")
     target = node.get("reference", node.get("url"))
     target = target.partition("/_history/")[0] if isinstance(target, str) else None
     return Reference(path, node, element, target)

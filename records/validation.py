@@ -41,13 +41,15 @@ def validate(bundle: SourceBundle) -> tuple[Survey, ...]:
     surveys: list[Survey] = []
     issues = _Issues()
     issues.extend(_missing_resources(bundle))
-    issues.extend(_envelope_issues(bundle))
+    if not _is_sound_envelope(bundle):
+        issues.extend(_envelope_issues(bundle))
     for index, entry in enumerate(bundle.entries):
         if isinstance(entry.value.get("resource"), dict):
             found = survey(entry.resource)
             surveys.append(found)
-            root = f"Bundle.entry[{index}].resource"
-            issues.extend(_resource_issues(root, entry.resource, entry.source["resource"], found))
+            resource, source = entry.resource, entry.source["resource"]
+            if found.contained or not _is_sound(resource, source, found):
+                issues.extend(_resource_issues(f"Bundle.entry[{index}].resource", resource, source, found))
     issues.raise_any()
     issues.extend(_bundle_rules(bundle))
     issues.raise_any()
@@ -83,15 +85,45 @@ def _missing_resources(bundle: SourceBundle) -> Iterator[Issue]:
             yield Issue(root, "a resource, a JSON object", json_type(entry.value["resource"]))
 
 
-def _envelope_issues(bundle: SourceBundle) -> Iterator[Issue]:
+def _envelope(bundle: SourceBundle) -> Json:
     """The Bundle itself, with a stub in the place of each resource."""
-    envelope: Json = dict(bundle.value)
-    envelope["entry"] = [
-        {key: _STUB if key == "resource" else value for key, value in entry.value.items()}
+    if not bundle.entries:
+        return bundle.value
+    entries = [
+        entry.value | {"resource": _STUB} if "resource" in entry.value else entry.value
         for entry in bundle.entries
     ]
-    if not bundle.entries:
-        envelope.pop("entry")
+    return bundle.value | {"entry": entries}
+
+
+def _is_sound_envelope(bundle: SourceBundle) -> bool:
+    """Whether ``_envelope_issues`` would find none, told at once for all entries."""
+    envelope = _envelope(bundle)
+    members = [
+        source for entry in bundle.entries for key, source in entry.source.items() if key != "resource"
+    ]
+    return _is_sound(envelope, "".join([*bundle.source.values(), *members]), survey(envelope))
+
+
+def _is_sound(value: Json, source: str, found: Survey) -> bool:
+    """Whether a resource, but for what it contains, has no issue; nearly all have none, and this is quick.
+
+    Names of elements need no look of their own: the schema knows them all.
+    """
+    resource_type = value.get("resourceType")
+    return (
+        not found.faults
+        and isinstance(resource_type, str)
+        and resource_type in resource_types()
+        and "null" not in source
+        and validator_of(resource_type).is_valid(value)
+        and not control_character_fault(source, value)
+    )
+
+
+def _envelope_issues(bundle: SourceBundle) -> Iterator[Issue]:
+    """The issues of the Bundle itself, in order of its entries."""
+    envelope = _envelope(bundle)
     yield from _schema_issues("Bundle", "Bundle", envelope, is_large=len(bundle.entries) > 1_000)
     for index, entry in enumerate(bundle.entries):
         rest = {key: value for key, value in entry.value.items() if key != "resource"}
