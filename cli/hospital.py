@@ -46,7 +46,7 @@ def register(
     from wire.staff import RegisteredPatient
 
     place, client = staff_of(network, member, token_file)
-    body = {"code": code, "identifiers": [parse_identifier(token) for token in patient]}
+    body = {"code": code, "identifiers": [parse_identifier(token).model_dump() for token in patient]}
     with working(_("writing to the ledger")):
         registered = client.post("/staff/registrations", RegisteredPatient, json=body)
     if as_json:

@@ -14,6 +14,7 @@ from cli.texts import _
 
 if TYPE_CHECKING:
     from cli.staff_client import StaffClient
+    from wire.staff import PatientIdentifierValue
 
 Item = TypeVar("Item")
 
@@ -59,17 +60,28 @@ def staff_of(network: Path | None, member: str, token_file: Path | None) -> "tup
     return place, StaffClient.of_member(place.endpoint, place.directory, token_file)
 
 
-def parse_identifier(token: str) -> dict[str, str]:
-    """A FHIR token ``system|value`` as its two parts."""
+def parse_identifier(token: str) -> "PatientIdentifierValue":
+    """A FHIR token ``system|value`` as an identifier.
+
+    Raises:
+        CommandError: it is no such token, or far too long.
+    """
+    from pydantic import ValidationError
+
+    from wire.staff import PatientIdentifierValue
+
     system, separator, value = token.partition("|")
-    if not separator or not value.strip():
-        raise CommandError(
-            _("expected an identifier such as 'http://hospital.example|12345'; came: {token}").format(
-                token=token
-            ),
-            ExitCode.USAGE,
-        )
-    return {"system": system.strip(), "value": value.strip()}
+    if separator and value.strip():
+        try:
+            return PatientIdentifierValue(system=system.strip(), value=value.strip())
+        except ValidationError:
+            token = token[:60] + "…"
+    raise CommandError(
+        _("expected an identifier such as 'http://hospital.example|12345'; came: {token}").format(
+            token=token
+        ),
+        ExitCode.USAGE,
+    )
 
 
 def parse_hex(text: str, size_bytes: int, kind: str) -> bytes:

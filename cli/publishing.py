@@ -12,7 +12,7 @@ from cli.words import period_text, short_hex
 
 if TYPE_CHECKING:
     from cli.staff_client import StaffClient
-    from wire.staff import Publication, PublishedRecord
+    from wire.staff import PatientIdentifierValue, Publication, PublishedRecord
 
 PUBLISH_SECONDS = 30.0
 """How long a publication is waited for while custodians are behind or do not answer."""
@@ -20,7 +20,7 @@ _PUBLISHED = "published"
 
 
 def publish_until_final(
-    client: "StaffClient", path: str, content: bytes, parameters: dict[str, str] | None = None
+    client: "StaffClient", path: str, content: bytes, about: "PatientIdentifierValue | None" = None
 ) -> "Publication":
     """Publish, and ask again while custodians lag behind: the same bundle joins what its first sending began."""
     from wire.staff import Publication
@@ -30,7 +30,7 @@ def publish_until_final(
         _("publishing"), _("The node carries on by itself; publishing the same file again shows it")
     ):
         while True:
-            done = client.post(path, Publication, content=content, parameters=parameters)
+            done = client.post(path, Publication, content=content, about=about)
             if done.state in (_PUBLISHED, "abandoned") or time.monotonic() > deadline:
                 return done
             time.sleep(1)

@@ -1,7 +1,6 @@
 """A member's staff at their own node: HTTP with the bearer token that lies in the node's directory."""
 
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +13,7 @@ from cli.failures import exit_code_of_status
 from cli.texts import _
 from wire.limits import READ_BYTES
 from wire.problem import Problem
+from wire.staff import PATIENT_IDENTIFIER_HEADER, PatientIdentifierValue, encode_patient_identifier
 
 Answer = TypeVar("Answer")
 TOKEN_BYTES = 4096
@@ -58,9 +58,9 @@ class StaffClient:
         """The client of a person with a token of their own, else of the node's administrator."""
         return cls(endpoint, read_token(token_file or directory / "staff-token"))
 
-    def get(self, path: str, answer: type[Answer], parameters: Mapping[str, Any] | None = None) -> Answer:
-        """The parsed answer to a GET."""
-        return self._call("GET", path, answer, params=dict(parameters or {}))
+    def get(self, path: str, answer: type[Answer], about: PatientIdentifierValue | None = None) -> Answer:
+        """The parsed answer to a GET; ``about`` is the patient that it is about."""
+        return self._call("GET", path, answer, about)
 
     def post(
         self,
@@ -69,19 +69,26 @@ class StaffClient:
         *,
         json: Any = None,
         content: bytes | None = None,
-        parameters: Mapping[str, Any] | None = None,
+        about: PatientIdentifierValue | None = None,
     ) -> Answer:
         """The parsed answer to a POST of a JSON document or of bytes as they are."""
         if content is None:
-            return self._call("POST", path, answer, json=json, params=dict(parameters or {}))
-        headers = {"Content-Type": "application/fhir+json"}
-        return self._call(
-            "POST", path, answer, content=content, headers=headers, params=dict(parameters or {})
-        )
+            return self._call("POST", path, answer, about, json=json)
+        return self._call("POST", path, answer, about, content=content)
 
-    def _call(self, method: str, path: str, answer: type[Answer], **arguments: Any) -> Answer:
+    def _call(
+        self,
+        method: str,
+        path: str,
+        answer: type[Answer],
+        about: PatientIdentifierValue | None,
+        **sent: Any,
+    ) -> Answer:
+        headers = {"Content-Type": "application/fhir+json"} if "content" in sent else {}
+        if about is not None:
+            headers[PATIENT_IDENTIFIER_HEADER] = encode_patient_identifier(about.system, about.value)
         try:
-            with self._client.stream(method, path, **arguments) as response:
+            with self._client.stream(method, path, headers=headers, **sent) as response:
                 body = bytearray()
                 for chunk in response.iter_bytes():
                     body += chunk

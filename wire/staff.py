@@ -1,10 +1,35 @@
 """What a member's own staff and systems say to the member's node."""
 
+from urllib.parse import quote, unquote
+
 from pydantic import Field
 
 from wire.limits import IDENTIFIERS_PER_PATIENT, RECORDS_PER_REQUEST
 from wire.patients import ConsentView, RecordView
 from wire.types import Address, Blob, Bytes32, CategoryLabel, Message, PurposeCode, ReasonCode
+
+PATIENT_IDENTIFIER_HEADER = "PHR-Patient-Identifier"
+"""Names the patient of a request: ``system|value`` (FHIR token), percent-encoded. A header, not a part of the URL:
+proxies and browsers keep URLs in their logs."""
+
+
+def encode_patient_identifier(system: str, value: str) -> str:
+    """The value of the header ``PHR-Patient-Identifier``."""
+    return f"{quote(system, safe='')}|{quote(value, safe='')}"
+
+
+def decode_patient_identifier(text: str) -> "PatientIdentifierValue":
+    """The identifier in a header.
+
+    Raises:
+        ValueError: it is not ``system|value``, or one of them is too long or empty.
+    """
+    system, separator, value = text.partition("|")
+    if not separator:
+        raise ValueError("expected system|value, each percent-encoded")
+    return PatientIdentifierValue(
+        system=unquote(system, errors="strict"), value=unquote(value, errors="strict")
+    )
 
 
 class PatientIdentifierValue(Message):

@@ -1,21 +1,19 @@
 """What a provider's own staff and systems publish, correct and withdraw."""
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path
 
 from ledger.entities import Record
 from node.ledger_view import LedgerView
 from node.openapi import binary_body
 from node.publish import Publisher
 from node.request_auth import Authentication, StaffRequest
+from node.routes.identifiers import patient_identifier
 from node.views import block_reference, record_view
 from records import FHIR_JSON, PatientIdentifier
 from wire.limits import BUNDLE_BYTES
 from wire.patients import RecordsView, RecordView
 from wire.staff import Publication
 from wire.types import Bytes32
-
-_SYSTEM = Query(max_length=512, description="The identifier's system, a URI")
-_VALUE = Query(min_length=1, max_length=256, description="The identifier's value: the medical record number")
 
 
 def router(auth: Authentication, ledger: LedgerView, publisher: Publisher) -> APIRouter:
@@ -30,10 +28,10 @@ def router(auth: Authentication, ledger: LedgerView, publisher: Publisher) -> AP
 
     @routes.post("/publications", openapi_extra=binary_body(FHIR_JSON))
     def publish(
-        request: StaffRequest = Depends(sending), system: str = _SYSTEM, value: str = _VALUE
+        request: StaffRequest = Depends(sending), identifier: PatientIdentifier = Depends(patient_identifier)
     ) -> Publication:
         """Publishes a FHIR bundle of a patient, byte for byte; the same bundle again publishes nothing new."""
-        return publisher.publish(PatientIdentifier(system, value), request.body)
+        return publisher.publish(identifier, request.body)
 
     @routes.get("/publications/{publication_id}")
     def publication(
@@ -43,9 +41,11 @@ def router(auth: Authentication, ledger: LedgerView, publisher: Publisher) -> AP
         return publisher.publication(publication_id)
 
     @routes.get("/records")
-    def records(_: StaffRequest = Depends(staff), system: str = _SYSTEM, value: str = _VALUE) -> RecordsView:
+    def records(
+        _: StaffRequest = Depends(staff), identifier: PatientIdentifier = Depends(patient_identifier)
+    ) -> RecordsView:
         """A patient's records on the ledger."""
-        found = publisher.records_of(PatientIdentifier(system, value))
+        found = publisher.records_of(identifier)
         return RecordsView(final=block_reference(ledger.snapshot().final), records=views(found))
 
     @routes.post("/records/{record_id}/correction", openapi_extra=binary_body(FHIR_JSON))

@@ -1,8 +1,8 @@
 """What this member's own staff and systems ask of the node, save for records."""
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Response
 
-from node.errors import InvalidRequest, NotFound
+from node.errors import NotFound
 from node.grants import Grants
 from node.history import History
 from node.metrics import Metrics
@@ -10,7 +10,9 @@ from node.openapi import json_body
 from node.patient_register import PatientRegister
 from node.registration import Registrations
 from node.request_auth import Authentication, StaffRequest
+from node.routes.identifiers import patient_identifier_if_any
 from node.status import Status
+from records import PatientIdentifier
 from wire.patients import HistoryView
 from wire.staff import ConsentedPatient, NodeStatus, RegisteredPatient, RegistrationApproval
 from wire.types import Address
@@ -38,16 +40,13 @@ def router(
     @routes.get("/patients")
     def patients(
         _: StaffRequest = Depends(staff),
-        system: str | None = Query(default=None, max_length=512),
-        value: str | None = Query(default=None, max_length=256),
+        identifier: PatientIdentifier | None = Depends(patient_identifier_if_any),
     ) -> list[RegisteredPatient]:
         """All registered patients of this member, or the one with an identifier (none, when there is none)."""
-        if (system is None) != (value is None):
-            raise InvalidRequest("expected both system and value of an identifier, or neither")
-        if system is None or value is None:
+        if identifier is None:
             return list(register.patients())
         try:
-            return [register.patient_of(register.patient_by_identifier(system, value))]
+            return [register.patient_of(register.patient_by_identifier(identifier.system, identifier.value))]
         except NotFound:
             return []
 

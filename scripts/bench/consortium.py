@@ -17,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
 from node_fixtures import Member, Network, start_network
 from records_flow import Case, observation
 
+from wire.staff import PATIENT_IDENTIFIER_HEADER, encode_patient_identifier
+
 READY_SECONDS = 60
 
 
@@ -29,8 +31,10 @@ class NodeProcess:
     url: str
     http: httpx.Client
 
-    def post(self, path: str, body: bytes) -> httpx.Response:
+    def post(self, path: str, body: bytes, about: tuple[str, str] | None = None) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.member.staff_token}", "Accept-Encoding": "identity"}
+        if about is not None:
+            headers[PATIENT_IDENTIFIER_HEADER] = encode_patient_identifier(*about)
         answer = self.http.post(self.url + path, content=body, headers=headers)
         answer.raise_for_status()
         return answer

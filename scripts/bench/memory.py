@@ -28,11 +28,12 @@ def document(number: int) -> dict[str, object]:
 
 def main() -> None:
     with consortium() as (network, case, _), as_processes(network) as nodes:
-        query = f"/staff/publications?{case.query}"
         resident: list[list[int]] = [[] for _ in nodes]
         ciphertext_bytes = 0
         for number in range(RECORDS):
-            answer = nodes[0].post(query, bundle(case.number, document(number))).json()
+            answer = (
+                nodes[0].post("/staff/publications", bundle(case.number, document(number)), case.about).json()
+            )
             assert answer["state"] == "published", answer["detail"]
             ciphertext_bytes += sum(record["ciphertext_bytes"] for record in answer["records"])
             if (number + 1) % (RECORDS // SAMPLES) == 0:

@@ -82,8 +82,8 @@ def main() -> None:
     ):
         gc.collect()
         gc.freeze()  # as a node does, so that the reference is not slowed by the collector
-        query = f"/staff/publications?{case.query}"
-        nodes[0].post(query, large_bundle(case.number, 50_000, seed=99))
+        path = "/staff/publications"
+        nodes[0].post(path, large_bundle(case.number, 50_000, seed=99), case.about)
         totals, chains, references = [], [], []
         steps: dict[str, list[float]] = {}
         parts: dict[str, list[float]] = {}
@@ -91,7 +91,9 @@ def main() -> None:
             raw = large_bundle(case.number, SIZE_BYTES, seed=number)
             answer: dict[str, object] = {}
             totals.append(
-                timed(lambda raw=raw, answer=answer: answer.update(nodes[0].post(query, raw).json()))
+                timed(
+                    lambda raw=raw, answer=answer: answer.update(nodes[0].post(path, raw, case.about).json())
+                )
             )
             assert answer["state"] == "published", answer
             by_step = answer["seconds_by_step"]

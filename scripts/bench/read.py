@@ -55,7 +55,7 @@ def primitives(content: bytes) -> float:
 def main() -> None:
     with consortium() as (network, case, _), as_processes(network) as nodes:
         raw = large_bundle(case.number, SIZE_BYTES)
-        nodes[0].post(f"/staff/publications?{case.query}", raw)
+        nodes[0].post("/staff/publications", raw, case.about)
         request = json.dumps({"patient": "0x" + case.patient.address.hex(), "purpose": "TREAT"}).encode()
         time.sleep(1.5)  # the reader's node sees the record's block
         totals, chains, references = [], [], []

@@ -31,6 +31,6 @@ def test_registration_by_code_reaches_the_ledger_with_its_identifiers(network: N
     patient = network.register(seoul, (("urn:oid:2.16.840", "MRN-1"),))
     state = seoul.call("GET", patient.path, key=patient.key).json()
     assert (state["provider"], state["status"]) == ("0x" + seoul.address.hex(), "active")
-    found = seoul.call("GET", "/staff/patients?system=urn:oid:2.16.840&value=MRN-1", staff=True).json()
+    found = seoul.call("GET", "/staff/patients", staff=True, about=("urn:oid:2.16.840", "MRN-1")).json()
     assert [one["patient"] for one in found] == ["0x" + patient.address.hex()]
     assert seoul.node.keyrings.current_keyring(patient.address).digest == patient.keyring.public().digest

@@ -150,10 +150,15 @@ def test_patients_are_listed_and_found_by_identifier(network: Network) -> None:
     first, second = network.register(node, (("urn:g", "1"),)), network.register(node, (("urn:g", "2"),))
     listed = node.call("GET", "/staff/patients", staff=True).json()
     assert [one["patient"] for one in listed] == ["0x" + one.address.hex() for one in (first, second)]
-    found = node.call("GET", "/staff/patients?system=urn:g&value=2", staff=True).json()
+    found = node.call("GET", "/staff/patients", staff=True, about=("urn:g", "2")).json()
     assert [one["patient"] for one in found] == ["0x" + second.address.hex()]
-    assert node.call("GET", "/staff/patients?system=urn:g&value=3", staff=True).json() == []
-    assert problem(node.call("GET", "/staff/patients?system=urn:g", staff=True)) == (400, "invalid-request")
+    assert node.call("GET", "/staff/patients", staff=True, about=("urn:g", "3")).json() == []
+    for malformed in ("urn:g", "urn:g|", "|" + "1" * 300, "urn:g|%ff", "x" * 600 + "|1"):
+        named = {"PHR-Patient-Identifier": malformed}
+        assert problem(node.call("GET", "/staff/patients", staff=True, headers=named)) == (
+            400,
+            "invalid-request",
+        )
 
 
 def test_registration_that_landed_while_the_node_died_is_finished_by_the_same_code(network: Network) -> None:
@@ -178,7 +183,7 @@ def test_binding_of_a_registration_that_never_landed_does_not_count_and_ends_wit
     patient, service = network.new_patient(), node.node.registrations
     row = service._pending("clerk", code_of(network, node, patient))
     service._bind(row.patient, (PatientIdentifierValue(system="urn:i", value="1"),))
-    assert node.call("GET", "/staff/patients?system=urn:i&value=1", staff=True).json() == []
+    assert node.call("GET", "/staff/patients", staff=True, about=("urn:i", "1")).json() == []
     assert node.call("GET", "/staff/patients", staff=True).json() == []
     second = code_of(network, node, network.new_patient())
     assert problem(approve(node, second, ("urn:i", "1"))) == (409, "identifier-taken")
@@ -219,5 +224,5 @@ def test_pseudonym_that_went_to_another_provider_is_no_patient_here(network: Net
     row = service._pending("clerk", code_of(network, second, patient))
     service._bind(row.patient, (PatientIdentifierValue(system="urn:k", value="1"),))
     network.register(first, (("urn:k", "9"),), patient)
-    assert second.call("GET", "/staff/patients?system=urn:k&value=1", staff=True).json() == []
+    assert second.call("GET", "/staff/patients", staff=True, about=("urn:k", "1")).json() == []
     assert "0x" + patient.address.hex() not in second.call("GET", "/staff/patients", staff=True).text

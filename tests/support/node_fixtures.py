@@ -36,6 +36,7 @@ from vocabulary import Category, Role, role_mask
 from wire.patients import PendingRegistration, RegistrationRequest, RelayRequest, RelayResponse
 from wire.patients import SignedMessage as WireMessage
 from wire.signing import RequestKey, sign_request
+from wire.staff import PATIENT_IDENTIFIER_HEADER, encode_patient_identifier
 from wire.types import Message
 
 CHEAP = PassphraseCost(memory_kib=64, iterations=1, lanes=1, scrypt_n=2)
@@ -77,12 +78,18 @@ class Member:
         staff: bool = False,
         destination: bytes | None = None,
         headers: dict[str, str] | None = None,
+        about: tuple[str, str] | None = None,
     ) -> httpx.Response:
-        """One request, signed by ``key`` or with this member's first staff token, or bare."""
+        """One request, signed by ``key`` or with this member's first staff token, or bare.
+
+        ``about`` is the patient identifier, system and value, that the request names.
+        """
         content = body.model_dump_json().encode() if isinstance(body, Message) else body
         sent = {"Accept-Encoding": "identity"}
         if staff:
             sent["Authorization"] = f"Bearer {self.staff_token}"
+        if about is not None:
+            sent[PATIENT_IDENTIFIER_HEADER] = encode_patient_identifier(*about)
         if key is not None:
             sent |= sign_request(method, path, content, destination or self.address, key)
         return self.http.request(method, self.url + path, content=content, headers=sent | (headers or {}))

@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 import httpx
 from node_fixtures import Member, Network, TestPatient
@@ -83,11 +82,12 @@ class Case:
         return cls(network, provider, network.register(provider, ((SYSTEM, number),)), number)
 
     @property
-    def query(self) -> str:
-        return urlencode({"system": SYSTEM, "value": self.number})
+    def about(self) -> tuple[str, str]:
+        """The identifier under which the provider knows the patient."""
+        return SYSTEM, self.number
 
     def post_bundle(self, content: bytes) -> httpx.Response:
-        return self.provider.call("POST", f"/staff/publications?{self.query}", content, staff=True)
+        return self.provider.call("POST", "/staff/publications", content, staff=True, about=self.about)
 
     def publish(self, *resources: dict[str, Any]) -> Publication:
         answer = self.post_bundle(bundle(self.number, *(resources or (observation(5.4),))))

@@ -5,7 +5,6 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from node_fixtures import Member, Network
 from records_flow import SYSTEM, bundle, observation
@@ -65,9 +64,8 @@ class Person:
     def publish(self, provider: Member, *resources: dict[str, Any]) -> tuple[bytes, ...]:
         """The provider publishes for this person; returns the record ids."""
         number = self.numbers[provider.name]
-        query = urlencode({"system": SYSTEM, "value": number})
         content = bundle(number, *(resources or (observation(5.4),)))
-        answer = provider.call("POST", f"/staff/publications?{query}", content, staff=True)
+        answer = provider.call("POST", "/staff/publications", content, staff=True, about=(SYSTEM, number))
         assert answer.status_code == 200, answer.text
         self.network.wait_for_all()
         publication = Publication.model_validate_json(answer.content)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from vocabulary import Category, Purpose, Reason
 from wire.custody import deposit_statement
 from wire.patients import AccessView, GrantDelivery
-from wire.staff import ReadRequest
+from wire.staff import ReadRequest, decode_patient_identifier, encode_patient_identifier
 from wire.types import Address, Blob, Bytes32, Message
 
 
@@ -84,3 +84,11 @@ def test_deposit_statement_changes_with_each_argument(position):
         value + 1 if isinstance(value, int) else b"\x01" * 20 if position == 0 else value + b"!"
     )
     assert deposit_statement(*arguments) != deposit_statement(*changed)
+
+
+@given(st.text(max_size=100), st.text(min_size=1, max_size=100))
+def test_patient_identifier_header_of_any_text_is_ascii_and_comes_back_the_same(system, value):
+    text = encode_patient_identifier(system, value)
+    assert text.isascii()
+    assert text.isprintable()
+    assert decode_patient_identifier(text).model_dump() == {"system": system, "value": value}
