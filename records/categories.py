@@ -5,6 +5,7 @@ from vocabulary import Category
 
 LOINC = "http://loinc.org"
 _MDC = "urn:iso:std:iso:11073:10101"
+"""IEEE 11073: a personal health device measured it (FHIR PHD), whatever it measured."""
 _DENTAL_SYSTEMS = frozenset(
     {
         "http://www.ada.org/cdt",
@@ -100,6 +101,10 @@ _TYPES: dict[Category, tuple[str, ...]] = {
         "SupplyRequest",
     ),
 }
+_TYPES_BY_CODE = frozenset(
+    {"Observation", "DiagnosticReport", "Procedure", "Condition", "ServiceRequest", "Media"}
+)
+"""Types whose code or body site may tell another category than their type does."""
 _CATEGORY_OF_TYPE = {name: category for category, names in _TYPES.items() for name in names}
 
 _OBSERVATION = {
@@ -167,17 +172,11 @@ variant reporting: their topic is certain, whatever the category code says."""
 def category_of(resource: Json) -> Category:
     """The category of a resource that no sensitivity label has moved; DOCUMENT for what has no other."""
     resource_type = resource["resourceType"]
-    if resource_type == "Observation" and _is_personal_device(resource):
-        return Category.LIFELOG
-    if resource_type in (
-        "Observation",
-        "DiagnosticReport",
-        "Procedure",
-        "Condition",
-        "ServiceRequest",
-        "Media",
-    ):
-        for system, code in _codings(resource, "code") + _codings(resource, "bodySite"):
+    if resource_type in _TYPES_BY_CODE:
+        codings = _codings(resource, "code")
+        if resource_type == "Observation" and _MDC in {system for system, _ in codings}:
+            return Category.LIFELOG
+        for system, code in codings + _codings(resource, "bodySite"):
             if system in _DENTAL_SYSTEMS:
                 return Category.DENTAL
             if system == LOINC and code in _LOINC:
@@ -188,11 +187,6 @@ def category_of(resource: Json) -> Category:
         case "DiagnosticReport":
             return _report(resource)
     return _CATEGORY_OF_TYPE.get(resource_type, Category.DOCUMENT)
-
-
-def _is_personal_device(resource: Json) -> bool:
-    """Whether a personal health device measured it: coded in IEEE 11073 (FHIR PHD), whatever it measured."""
-    return any(system == _MDC for system, _ in _codings(resource, "code"))
 
 
 def _observation(resource: Json) -> Category:

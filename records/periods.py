@@ -89,7 +89,7 @@ def dated_elements(resource: Json) -> Iterator[list[tuple[str, Any]]]:
 
 def _ranked(source: Json, rank: dict[str, int]) -> list[str]:
     """The names in ``source`` that have a rank, in its order."""
-    return sorted((name for name in source if name in rank), key=rank.__getitem__)
+    return sorted([name for name in source if name in rank], key=rank.__getitem__)
 
 
 def written_day(text: str) -> str | None:

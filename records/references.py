@@ -20,7 +20,8 @@ class References:
 
     def __init__(self, entries: Sequence[SourceEntry]) -> None:
         self._by_url: dict[str, int] = {}
-        self._by_relative: dict[str, set[int]] = {}
+        self._by_relative: dict[str, int | None] = {}
+        """None: several entries could be meant."""
         self._base: list[str | None] = []
         self._resolved: dict[tuple[str, str | None], int | None] = {}
         for index, entry in enumerate(entries):
@@ -31,11 +32,14 @@ class References:
                 match = _RESTFUL.fullmatch(full_url)
                 if match and match["base"]:
                     base = match["base"]
-                    self._by_relative.setdefault(match["relative"], set()).add(index)
+                    self._add_relative(match["relative"], index)
             self._base.append(base)
             if "id" in entry.resource:
                 relative = f"{entry.resource['resourceType']}/{entry.resource['id']}"
-                self._by_relative.setdefault(relative, set()).add(index)
+                self._add_relative(relative, index)
+
+    def _add_relative(self, relative: str, index: int) -> None:
+        self._by_relative[relative] = index if self._by_relative.get(relative, index) == index else None
 
     def resolve(self, target: str, referrer: int) -> int | None:
         """The index of the entry that ``target`` points to, as seen from the entry ``referrer``.
@@ -55,5 +59,4 @@ class References:
             return found
         if base is not None and (found := self._by_url.get(f"{base}/{target}")) is not None:
             return found
-        candidates = self._by_relative.get(target, set())
-        return next(iter(candidates)) if len(candidates) == 1 else None
+        return self._by_relative.get(target)

@@ -80,7 +80,7 @@ def sensitive_categories(
     document's Binary) take it too. Labels of the Patient, and labels of the Bundle that no entry carries, hold
     for every entry. ``inherent`` are sensitive categories known from types and codes.
     """
-    own = [labelled(survey.labels) for survey in surveys]
+    own = [labelled(survey.labels) if survey.labels else None for survey in surveys]
     everywhere = [
         own[index]
         for index, entry in enumerate(bundle.entries)
