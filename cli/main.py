@@ -7,6 +7,7 @@ Exit codes are those of `cli.exit_codes.ExitCode`. An error is one line on stand
 
 import os
 import sys
+from typing import TextIO
 
 import typer
 
@@ -66,9 +67,19 @@ def execute(arguments: list[str]) -> int:
         sys.stdout = stdout
     except BrokenPipeError:
         pass
-    # The reader (head, less) has seen enough; what Python flushes at exit must not fail again.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+    except OSError as error:
+        # Only writing what was said can fail here: a command's own errors became a line and a code below.
+        _write_nothing_more(stdout)
+        sys.stderr.write(f"phr: {_('standard output cannot be written')}: {error.strerror or error}\n")
+        return ExitCode.FAILED
+    # The reader (head, less) has seen enough.
+    _write_nothing_more(stdout)
     return ExitCode.DONE
+
+
+def _write_nothing_more(stdout: TextIO) -> None:
+    """Let what Python flushes at exit go nowhere, so that it does not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
 
 
 def _execute(arguments: list[str], as_json: bool) -> int:
