@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from types import FrameType
 
+from cli.processes import Background
 from ledger.anvil import Anvil, find_anvil
 from ledger.errors import LedgerError
 
@@ -26,8 +27,9 @@ def keep(directory: Path, binary: Path, port: int) -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    saved_block = -1
     with Anvil(directory, binary=binary, port=port) as anvil, anvil.chain() as chain:
+        assert anvil.pid is not None
+        _engine(directory).remember(anvil.pid)
         saved_block = chain.final_block().number
         while not ended.wait(SAVE_SECONDS):
             try:
@@ -39,6 +41,22 @@ def keep(directory: Path, binary: Path, port: int) -> int:
                 # Anvil is gone: the supervisor above us sees this process end.
                 return 1
     return 0
+
+
+def end_orphan(directory: Path, binary: Path, port: int) -> bool:
+    """End an Anvil whose keeper was killed, after saving what nobody saved since; False when there is none.
+
+    Left alone it would hold the chain's port, and its newest blocks would be lost with it.
+    """
+    engine = _engine(directory)
+    if engine.process() is None:
+        return False
+    Anvil(directory, binary=binary, port=port).save()
+    return engine.stop()
+
+
+def _engine(directory: Path) -> Background:
+    return Background(directory, "anvil-engine")
 
 
 def _has_transactions(anvil: Anvil, first: int, last: int) -> bool:

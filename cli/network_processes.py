@@ -10,14 +10,17 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from cli.chain_keeper import end_orphan
 from cli.places import MemberPlace, NetworkPlace
 from cli.processes import Background, wait_for
 from cli.texts import _
+from ledger.anvil import find_anvil
 from ledger.chain import Chain
 from ledger.engine import ANVIL
 from ledger.errors import LedgerError
 
 START_TIMEOUT_SECONDS = 60.0
+NODE_MODULES = Path(__file__).resolve().parent.parent / "node_modules"
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,17 @@ def node_process(member: MemberPlace) -> Background:
 
 def start_chain(place: NetworkPlace) -> None:
     """Start the chain and wait until it answers."""
-    port = urlsplit(place.rpc_url).port
-    node_modules = Path(__file__).resolve().parent.parent / "node_modules"
     background = chain_process(place)
+    _end_orphan(place)
     background.start(
-        [sys.executable, "-m", "cli.chain_keeper", str(background.directory), str(node_modules), str(port)]
+        [
+            sys.executable,
+            "-m",
+            "cli.chain_keeper",
+            str(background.directory),
+            str(NODE_MODULES),
+            str(_port(place)),
+        ]
     )
     wait_for(background, lambda: _chain_height(place) is not None, START_TIMEOUT_SECONDS)
 
@@ -74,7 +83,19 @@ def start_network(place: NetworkPlace, say: Callable[[str], None]) -> None:
 def stop_network(place: NetworkPlace) -> list[str]:
     """Stop the nodes, then the chain; the names of what ran."""
     stopped = [member.name for member in place.members if node_process(member).stop()]
-    return stopped + (["chain"] if chain_process(place).stop() else [])
+    kept, orphaned = chain_process(place).stop(), _end_orphan(place)
+    return stopped + (["chain"] if kept or orphaned else [])
+
+
+def _port(place: NetworkPlace) -> int:
+    port = urlsplit(place.rpc_url).port
+    assert port is not None
+    return port
+
+
+def _end_orphan(place: NetworkPlace) -> bool:
+    """End the chain's engine where its keeper was killed and left it."""
+    return end_orphan(chain_process(place).directory, find_anvil(NODE_MODULES), _port(place))
 
 
 def network_status(place: NetworkPlace) -> list[PartStatus]:

@@ -64,8 +64,12 @@ class Background:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        process = psutil.Process(child.pid)
-        known = {"pid": child.pid, "started": process.create_time()}
+        return self.remember(child.pid)
+
+    def remember(self, pid: int) -> psutil.Process:
+        """Take a process that runs as this one, so that whoever comes later finds and ends it."""
+        process = psutil.Process(pid)
+        known = {"pid": pid, "started": process.create_time()}
         atomic_write_private(self._pid_path, json_bytes(known))
         return process
 

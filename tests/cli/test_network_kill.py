@@ -1,0 +1,58 @@
+"""A network whose processes were all killed comes back with everything that it had."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from phr_commands import run_phr
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "network"
+    care = "provider,consumer,custodian"
+    made = run_phr("network", "up", place, "--member", f"One={care}", "--member", f"Two={care}", "--json")
+    assert made.exit_code == 0, made.err
+    yield place
+    run_phr("network", "down", place)
+
+
+def parts_of(directory: Path) -> dict[str, dict[str, object]]:
+    return {
+        part["name"]: part for part in run_phr("network", "status", directory, "--json").document["parts"]
+    }
+
+
+def kill(*pids: object) -> None:
+    for pid in pids:
+        process = psutil.Process(int(str(pid)))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(10)
+
+
+def test_network_up_after_kill_of_all_processes_brings_everything_back(directory: Path) -> None:
+    before = run_phr("admin", "members", "--network", directory, "--json").document
+    deployment = (directory / "deployment.json").read_bytes()
+    kill(*(part["pid"] for part in parts_of(directory).values()))
+    assert {part["state"] for part in parts_of(directory).values()} == {"stopped"}
+    assert run_phr("network", "up", directory, "--json").exit_code == 0
+    parts = parts_of(directory)
+    assert {part["state"] for part in parts.values()} == {"ready"}
+    assert run_phr("admin", "members", "--network", directory, "--json").document == before
+    assert (directory / "deployment.json").read_bytes() == deployment
+    # The chain's engine that outlived its keeper was ended, and a new one is kept: it ends with the network.
+    assert "chain" in run_phr("network", "down", directory, "--json").document["stopped"]
+    assert not [
+        p for p in psutil.process_iter(["cmdline"]) if str(directory) in " ".join(p.info["cmdline"] or [])
+    ]
+
+
+def test_network_down_after_kill_of_the_keeper_ends_the_engine_too(directory: Path) -> None:
+    kill(parts_of(directory)["chain"]["pid"])
+    assert "chain" in run_phr("network", "down", directory, "--json").document["stopped"]
+    assert not [
+        p for p in psutil.process_iter(["cmdline"]) if str(directory) in " ".join(p.info["cmdline"] or [])
+    ]
