@@ -69,7 +69,9 @@ def start_chain(place: NetworkPlace) -> None:
 
 def start_network(place: NetworkPlace, say: Callable[[str], None]) -> None:
     """Start whatever does not run, and wait until every node is ready."""
-    if chain_process(place).process() is None:
+    if chain_process(place).process() is None or _chain_height(place) is None:
+        # A keeper whose engine was killed has not noticed yet.
+        chain_process(place).stop()
         start_chain(place)
         say(_("The chain runs at {url}.").format(url=place.rpc_url))
     nodes = [member for member in place.members if member.runs_node]

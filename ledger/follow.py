@@ -14,7 +14,7 @@ import cbor2
 
 from ledger import snapshot
 from ledger.addresses import to_text
-from ledger.blocks import Block
+from ledger.blocks import Block, Position
 from ledger.chain import Chain
 from ledger.contract import ConsentLedger
 from ledger.deploy import Deployment, check_deployment
@@ -48,6 +48,9 @@ class FollowStore(Protocol):
     def load(self) -> tuple[bytes | None, Checkpoint | None]:
         """The last snapshot and the last checkpoint that were committed."""
 
+    def last_event(self) -> Position | None:
+        """Where the last event that was committed stands; None before the first."""
+
     def commit(self, events: Sequence[Event], checkpoint: Checkpoint, snapshot: bytes | None) -> None:
         """Keeps new events, the checkpoint, and the snapshot where there is one: all or nothing, durably."""
 
@@ -63,6 +66,10 @@ class MemoryFollowStore:
     def load(self) -> tuple[bytes | None, Checkpoint | None]:
         """The last snapshot and the last checkpoint."""
         return self.snapshot, self.checkpoint
+
+    def last_event(self) -> Position | None:
+        """Where the last event stands."""
+        return self.events[-1].position if self.events else None
 
     def commit(self, events: Sequence[Event], checkpoint: Checkpoint, snapshot: bytes | None) -> None:
         """Keeps new events, the checkpoint, and the snapshot where there is one."""
@@ -180,6 +187,8 @@ class Follower:
         self._events_since_snapshot = 0
         stored, checkpoint = self._store.load()
         started = self._started(stored)
+        if checkpoint is not None:
+            checkpoint = self._still_on_chain(checkpoint)
         if checkpoint is None:
             return started
         if started.checkpoint.block_number > checkpoint.block_number:
@@ -192,6 +201,26 @@ class Follower:
             self._events_since_snapshot += len(events)
             started = View(fold(started.state, events), reached, self._advanced_at_seconds)
         return started
+
+    def _still_on_chain(self, checkpoint: Checkpoint) -> Checkpoint | None:
+        """The checkpoint, or the last event's block where the chain has lost nothing but idle blocks after it.
+
+        An embedded chain loses those in a power cut, and its history is the same. None: no event was taken in yet.
+        """
+        try:
+            self._require_on_chain(checkpoint)
+            return checkpoint
+        except ChainReplaced:
+            position = self._store.last_event()
+            if position is None:
+                return None
+            try:
+                block = self.chain.block(position.block_number)
+            except ChainAnswerInvalid:
+                block = None
+            if block is None or block.hash != position.block_hash:
+                raise
+            return _checkpoint(block)
 
     def _started(self, stored: bytes | None) -> View:
         """The state of a snapshot, or that before the deployment where there is none that can be read."""

@@ -6,11 +6,12 @@ from typing import Any
 import cbor2
 from sqlalchemy import Connection, delete, select
 
+from ledger.blocks import Position
 from ledger.events import AccessEvent, Event, accesses
 from ledger.follow import Checkpoint
 from node import tables
 from node.database import Database
-from node.event_codec import encode
+from node.event_codec import decode, encode
 
 _CHECKPOINT, _SNAPSHOT = "checkpoint", "snapshot"
 _MEMBER_FIELDS = ("member", "requester", "grantee", "author", "provider")
@@ -28,6 +29,15 @@ class DatabaseFollowStore:
             parts = {row.part: row.content for row in connection.execute(select(tables.follow_state))}
         checkpoint = parts.get(_CHECKPOINT)
         return parts.get(_SNAPSHOT), None if checkpoint is None else Checkpoint(*cbor2.loads(checkpoint))
+
+    def last_event(self) -> Position | None:
+        """Where the last event that was committed stands; None before the first."""
+        newest = select(tables.events.c.body).order_by(
+            tables.events.c.block_number.desc(), tables.events.c.log_index.desc()
+        )
+        with self._database.read() as connection:
+            body = connection.execute(newest.limit(1)).scalar()
+        return None if body is None else decode(body).position
 
     def commit(self, events: Sequence[Event], checkpoint: Checkpoint, snapshot: bytes | None) -> None:
         """Keeps new events, the checkpoint, and the snapshot where there is one: all or nothing, durably."""

@@ -1,8 +1,10 @@
 """A network whose processes were all killed comes back with everything that it had."""
 
+import json
 import os
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -24,6 +26,13 @@ def parts_of(directory: Path) -> dict[str, dict[str, object]]:
     return {
         part["name"]: part for part in run_phr("network", "status", directory, "--json").document["parts"]
     }
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def kill(*pids: object) -> None:
@@ -48,6 +57,20 @@ def test_network_up_after_kill_of_all_processes_brings_everything_back(directory
     assert not [
         p for p in psutil.process_iter(["cmdline"]) if str(directory) in " ".join(p.info["cmdline"] or [])
     ]
+
+
+def test_network_up_after_a_power_cut_of_an_idle_network_brings_everything_back(directory: Path) -> None:
+    before = run_phr("admin", "members", "--network", directory, "--json").document
+    saved_at = (directory / "chain" / "state.json").stat().st_mtime_ns
+    height = int(str(parts_of(directory)["One"]["final_block"]))
+    wait_until(lambda: int(str(parts_of(directory)["One"]["final_block"])) > height + 2)
+    assert (directory / "chain" / "state.json").stat().st_mtime_ns == saved_at
+    engine = json.loads((directory / "chain" / "anvil-engine.pid").read_text())["pid"]
+    kill(engine, *(part["pid"] for part in parts_of(directory).values() if part["name"] != "chain"))
+    again = run_phr("network", "up", directory, "--json")
+    assert again.exit_code == 0, again.err
+    assert {part["state"] for part in parts_of(directory).values()} == {"ready"}
+    assert run_phr("admin", "members", "--network", directory, "--json").document == before
 
 
 def test_network_down_after_kill_of_the_keeper_ends_the_engine_too(directory: Path) -> None:

@@ -62,6 +62,38 @@ def test_idle_blocks_move_the_checkpoint_and_the_clock_of_the_head(ledger_world:
     assert store.checkpoint == following.view.checkpoint == Checkpoint(final.number, final.hash, final.time)
 
 
+@pytest.mark.parametrize("snapshot_events", [1, 5_000])
+def test_restart_on_a_chain_that_lost_idle_blocks_alone_goes_on_from_the_last_event(
+    ledger_world: LedgerWorld, snapshot_events: int
+) -> None:
+    store = MemoryFollowStore()
+    ledger_world.enrol(Role.CONSUMER)
+    kept = ledger_world.chain.request("evm_snapshot")
+    ledger_world.anvil.mine(3)
+    follower(ledger_world, store, snapshot_events).advance()
+    lost = store.checkpoint
+    assert lost is not None
+    assert ledger_world.chain.request("evm_revert", [kept])
+    ledger_world.enrol(Role.AUDITOR)
+    ledger_world.anvil.mine(5)
+    assert ledger_world.chain.block(lost.block_number).hash != lost.block_hash
+    restarted = follower(ledger_world, store, snapshot_events)
+    assert restarted.advance() == 2
+    assert restarted.state == ledger_world.state()
+    assert store.events == ledger_world.events()
+
+
+def test_restart_on_a_chain_that_lost_an_event_is_refused(ledger_world: LedgerWorld) -> None:
+    store = MemoryFollowStore()
+    kept = ledger_world.chain.request("evm_snapshot")
+    ledger_world.enrol(Role.CONSUMER)
+    follower(ledger_world, store).advance()
+    assert ledger_world.chain.request("evm_revert", [kept])
+    ledger_world.anvil.mine(5)
+    with pytest.raises(ChainReplaced):
+        follower(ledger_world, store).advance()
+
+
 @pytest.mark.parametrize("snapshot_events", [1, 2, 5, 5_000])
 def test_restart_goes_on_from_snapshot_and_checkpoint(
     ledger_world: LedgerWorld, snapshot_events: int

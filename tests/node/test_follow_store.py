@@ -196,12 +196,13 @@ def test_outage_of_the_chain_is_told_and_ends_by_itself(
 
 def test_replaced_chain_is_fatal_and_named(ledger_world: LedgerWorld, database: Database) -> None:
     store = DatabaseFollowStore(database)
+    assert store.last_event() is None
+    kept = ledger_world.chain.request("evm_snapshot")
+    ledger_world.enrol(Role.CONSUMER)
     Follower(ledger_world.chain, ledger_world.deployment, store).advance()
-    _, checkpoint = store.load()
-    assert checkpoint is not None
-    store.commit(
-        [], Checkpoint(checkpoint.block_number, secrets.token_bytes(32), checkpoint.block_time), None
-    )
+    assert store.last_event() == ledger_world.events()[-1].position
+    assert ledger_world.chain.request("evm_revert", [kept])
+    ledger_world.anvil.mine(5)
     watched = Watched(ledger_world, database)
     assert watched.failed.wait(10)
     assert isinstance(watched.fatal[0], ChainReplaced)
