@@ -47,11 +47,17 @@ def test_network_up_after_kill_of_all_processes_brings_everything_back(directory
     deployment = (directory / "deployment.json").read_bytes()
     kill(*(part["pid"] for part in parts_of(directory).values()))
     assert {part["state"] for part in parts_of(directory).values()} == {"stopped"}
+    # The engine outlived its keeper: what it takes now, nobody saves.
+    events = run_phr("auditor", "verify", "--network", directory, "--json").document["events"]
+    for words in (("suspend", "Two"), ("suspend", "Two", "--reinstate")):
+        done = run_phr("admin", *words, "--network", directory, "--yes", "--json")
+        assert done.exit_code == 0, done.err
     assert run_phr("network", "up", directory, "--json").exit_code == 0
     parts = parts_of(directory)
     assert {part["state"] for part in parts.values()} == {"ready"}
     assert run_phr("admin", "members", "--network", directory, "--json").document == before
     assert (directory / "deployment.json").read_bytes() == deployment
+    assert run_phr("auditor", "verify", "--network", directory, "--json").document["events"] == events + 2
     # The chain's engine that outlived its keeper was ended, and a new one is kept: it ends with the network.
     assert "chain" in run_phr("network", "down", directory, "--json").document["stopped"]
     assert not [

@@ -8,6 +8,7 @@ from records_flow import Case, bundle, condition, observation
 
 from crypto.envelope import open_with_owner_key, read_header
 from crypto.payload import unpack
+from node import sealing
 from node.release import identity_of
 from storage import Cid, unixfs
 from vocabulary import Category, Purpose, Reason
@@ -109,6 +110,30 @@ def test_read_is_logged_with_a_person_that_the_member_can_open(case):
     opened = reader.call("POST", "/audit/openings", request, key=auditor.node.identity.request_key)
     assert opened.status_code == 200
     assert opened.json()["commitment"] == "0x" + access.person_commitment.hex()
+
+
+def test_attack_author_seals_other_content_than_it_committed_to_is_named(case, monkeypatch):
+    monkeypatch.setattr("node.sealing.commitment", lambda payload: bytes(32))
+    case.publish()
+    case.grant(case.network.members[1])
+    (record,) = case.read(case.network.members[1]).records
+    assert record.content is None
+    assert "committed to on the ledger" in record.failure
+    assert case.provider.address.hex() in record.failure
+
+
+def test_attack_author_signs_other_bytes_than_it_sealed_is_named(case, monkeypatch):
+    honest = sealing.sign_detached
+    monkeypatch.setattr(
+        sealing,
+        "sign_detached",
+        lambda key, content, *more, **named: honest(key, content + b" ", *more, **named),
+    )
+    case.publish()
+    case.grant(case.network.members[1])
+    (record,) = case.read(case.network.members[1]).records
+    assert record.content is None
+    assert record.failure is not None
 
 
 def test_read_without_consent_is_denied_and_the_denial_is_logged(case):
