@@ -7,20 +7,22 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 from node_fixtures import HOSPITAL, Member, Network
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from ledger.follow import Checkpoint
 from node.config import NodeConfig
 from node.database import Database
 from node.errors import ConfigurationError
+from node.event_codec import decode, encode
 from node.follow_store import DatabaseFollowStore
 from node.node import Node
-from node.tables import schema_version
+from node.tables import events, schema_version
 
 
 @contextmanager
@@ -81,10 +83,19 @@ def test_process_runs_once_survives_a_kill_and_ends_in_order(member: Member) -> 
 
 
 def test_replaced_chain_ends_the_process_with_the_reason(member: Member) -> None:
-    store = DatabaseFollowStore(Database(NodeConfig.load(member.directory).database))
+    database = Database(NodeConfig.load(member.directory).database)
+    store = DatabaseFollowStore(database)
     _, checkpoint = store.load()
     assert checkpoint is not None
     store.commit([], Checkpoint(checkpoint.block_number, b"\x66" * 32, checkpoint.block_time), None)
+    # The last event that was taken in is of another chain too: not only idle blocks were lost.
+    last = store.last_event()
+    assert last is not None
+    here = (events.c.block_number == last.block_number) & (events.c.log_index == last.log_index)
+    with database.begin() as connection:
+        event = decode(connection.execute(select(events.c.body).where(here)).scalar_one())
+        foreign = replace(event, position=replace(last, block_hash=b"\x66" * 32))
+        connection.execute(update(events).where(here).values(body=encode(foreign)))
     with running(member.directory) as process:
         _, told = process.communicate(timeout=30)
         assert process.returncode == 1
