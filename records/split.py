@@ -59,13 +59,13 @@ def split(
 ) -> tuple[Group, ...]:
     """Divide the entries of a bundle into groups, ordered by category and time.
 
-    Context that no group refers to is at home in the group of its own category.
+    Context that nothing else refers to is at home in the group of its own category, with what it refers to.
     """
     targets = [_targets(index, survey, references) for index, survey in enumerate(surveys)]
     context = {index for index, entry in enumerate(entries) if _is_context(entry, placed[index])}
     main = [index for index in range(len(entries)) if index not in context and index != patient]
     reached = _closure(main if patient is None else [*main, patient], targets, context)
-    orphans = context - reached
+    orphans = _roots(sorted(context - reached), targets, context)
     if patient is not None and not main and not orphans:
         return (Group(Category.PATIENT_SUMMARY, (patient,), tuple(sorted(reached))),)
     groups = _group(sorted([*main, *orphans]), placed, _owners(entries, surveys, references))
@@ -104,6 +104,18 @@ def _closure(start: Sequence[int], targets: Sequence[set[int]], context: set[int
                 reached.add(target)
                 pending.append(target)
     return reached
+
+
+def _roots(orphans: Sequence[int], targets: Sequence[set[int]], context: set[int]) -> list[int]:
+    """The fewest orphans from which all are reached: those that no other names, then the first of each circle."""
+    named = {target for orphan in orphans for target in targets[orphan] - {orphan}}
+    roots = [orphan for orphan in orphans if orphan not in named]
+    reached = _closure(roots, targets, context)
+    for orphan in orphans:
+        if orphan in named and orphan not in reached:
+            roots.append(orphan)
+            reached |= {orphan} | _closure([orphan], targets, context)
+    return roots
 
 
 def _owners(

@@ -169,7 +169,7 @@ def test_prepare_any_valid_bundle_loses_nothing_and_changes_no_byte(raw: bytes) 
 
 
 @given(bundles())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_prepare_payload_of_any_bundle_is_itself_a_bundle_that_prepares_to_the_same(raw: bytes) -> None:
     for payload in prepare(raw, None):
         again = prepare(payload.content, frozenset({IDENTIFIER}))
@@ -347,3 +347,37 @@ def test_fuzz_any_json_in_a_bundle_raises_nothing_but_records_error(
 def test_fuzz_any_bytes_raise_nothing_but_records_error(raw: bytes) -> None:
     for use in (prepare_any, describe):
         assert refusal(use, raw) != ""
+
+
+def test_prepare_context_named_only_by_other_context_is_at_home_with_what_names_it() -> None:
+    """An organization that only an unused device names: both in one payload, counted once, again and again."""
+    patient = {"resourceType": "Patient", "active": True}
+    device = {
+        "resourceType": "Device",
+        "owner": {"reference": "urn:uuid:00000000-0000-4000-8000-000000000002"},
+    }
+    owner = {"resourceType": "Organization", "name": "Maker"}
+    resources = [patient, device, owner]
+    entries = [
+        {"fullUrl": f"urn:uuid:00000000-0000-4000-8000-{index:012}", "resource": resource}
+        for index, resource in enumerate(resources)
+    ]
+    raw = json.dumps({"resourceType": "Bundle", "type": "collection", "entry": entries}).encode()
+    (payload,) = prepare(raw, None)
+    assert payload.resource_count == 1
+    (again,) = prepare(payload.content, None)
+    assert replace(again, content=b"") == replace(payload, content=b"")
+
+
+def test_prepare_context_that_names_each_other_in_a_circle_has_one_home() -> None:
+    reference = "urn:uuid:00000000-0000-4000-8000-{:012}"
+    resources = [
+        {"resourceType": "Patient", "active": True},
+        {"resourceType": "Organization", "name": "A", "partOf": {"reference": reference.format(2)}},
+        {"resourceType": "Organization", "name": "B", "partOf": {"reference": reference.format(1)}},
+    ]
+    entries = [{"fullUrl": reference.format(i), "resource": r} for i, r in enumerate(resources)]
+    raw = json.dumps({"resourceType": "Bundle", "type": "collection", "entry": entries}).encode()
+    (payload,) = prepare(raw, None)
+    assert payload.resource_count == 1
+    assert len(json.loads(payload.content)["entry"]) == 3
