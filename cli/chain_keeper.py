@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 from types import FrameType
 
-from cli.processes import Background
+from engines.processes import Background
 from ledger.anvil import Anvil, find_anvil
 from ledger.errors import LedgerError
 

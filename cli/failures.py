@@ -9,6 +9,9 @@ from cli.texts import _
 _KINDS = {
     "crypto.errors.KeyfileError": ExitCode.LOCKED,
     "crypto.errors.RecoveryPhraseError": ExitCode.LOCKED,
+    "engines.errors.EngineFailed": ExitCode.UNREACHABLE,
+    "engines.errors.EngineNotBuilt": ExitCode.NOT_FOUND,
+    "engines.errors.EnginesError": ExitCode.BAD_INPUT,
     "httpx.HTTPError": ExitCode.UNREACHABLE,
     "httpx.InvalidURL": ExitCode.USAGE,
     "ledger.errors.ChainAnswerInvalid": ExitCode.UNREACHABLE,
@@ -39,7 +42,7 @@ _KINDS = {
 }
 """The kind of failure of each class of error and of those derived from it; all others are FAILED."""
 
-_ROOMS = ("cli", "crypto", "ledger", "node", "records", "storage", "vocabulary", "wallet", "wire")
+_ROOMS = ("cli", "crypto", "engines", "ledger", "node", "records", "storage", "vocabulary", "wallet", "wire")
 _PATH_ERRORS = (IsADirectoryError, NotADirectoryError, PermissionError, FileExistsError)
 _TOO_MANY_LINKS = 40
 

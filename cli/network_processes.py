@@ -12,8 +12,8 @@ import httpx
 
 from cli.chain_keeper import end_orphan
 from cli.places import MemberPlace, NetworkPlace
-from cli.processes import Background, wait_for
 from cli.texts import _
+from engines.processes import Background, wait_for
 from ledger.anvil import find_anvil
 from ledger.chain import Chain
 from ledger.engine import ANVIL

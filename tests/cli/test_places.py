@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
 from cli.exporting import write_rows
+from cli.failures import exit_code_of
 from cli.json_files import read_json
 from cli.network_setup import PlannedMember, create_network, parse_member
 from cli.places import MemberPlace, find_network, read_network
-from cli.processes import Background, wait_for
 from cli.saving import check_directory, check_new_file, save
 from cli.staff_client import read_token, refusal
+from engines.errors import EngineFailed
+from engines.processes import Background, wait_for
 from vocabulary import Role
 
 MEMBERS = [
@@ -164,9 +166,9 @@ def test_background_starts_once_stops_and_tells_its_last_words(tmp_path: Path) -
 def test_wait_for_a_process_that_ends_says_its_last_words(tmp_path: Path) -> None:
     background = Background(tmp_path, "worker")
     background.start([sys.executable, "-c", "print('no room left', flush=True)"])
-    with pytest.raises(CommandError, match="no room left") as refused:
+    with pytest.raises(EngineFailed, match=r"no room left.*worker\.log") as refused:
         wait_for(background, lambda: False, 30)
-    assert refused.value.exit_code is ExitCode.UNREACHABLE
+    assert exit_code_of(refused.value) is ExitCode.UNREACHABLE
 
 
 def test_parse_member_as_name_and_roles() -> None:
