@@ -11,6 +11,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -19,6 +20,9 @@ from cli.exit_codes import ExitCode
 from cli.json_files import read_json
 from cli.texts import _
 from cli.words import match_name, slug
+
+if TYPE_CHECKING:
+    from ledger.engine import Engine
 
 NETWORK_OPTION = typer.Option(
     None,
@@ -45,6 +49,25 @@ class NetworkPlace:
     directory: Path
     rpc_url: str
     members: tuple[MemberPlace, ...]
+    engine_name: str = "anvil"
+    """Which engine answers there (``ledger.engine.ENGINES``)."""
+    rpc_urls: tuple[str, ...] = ()
+    """The endpoints of all validators, where the chain has more than one."""
+
+    @property
+    def engine(self) -> "Engine":
+        """How to talk to the network's chain; CommandError where this version does not know its engine."""
+        from ledger.engine import ENGINES
+
+        try:
+            return ENGINES[self.engine_name]
+        except KeyError:
+            raise CommandError(
+                _("{path} names the engine {engine}; this version knows {known}").format(
+                    path=self.directory / "network.json", engine=self.engine_name, known=", ".join(ENGINES)
+                ),
+                ExitCode.BAD_INPUT,
+            ) from None
 
     @property
     def deployment_path(self) -> Path:
@@ -123,8 +146,10 @@ def read_network(directory: Path, description: str = "network.json") -> NetworkP
             )
             for entry in document["members"]
         )
-        return NetworkPlace(directory, str(document["chain"]["url"]), members)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        chain = document["chain"]
+        urls = tuple(str(url) for url in chain.get("urls", ()))
+        return NetworkPlace(directory, str(chain["url"]), members, str(chain.get("engine", "anvil")), urls)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CommandError(
             _("{path} is not a network's description: {error}").format(
                 path=directory / description, error=error

@@ -33,8 +33,7 @@ def read_deployment(path: Path) -> "Deployment":
 def open_chain(place: NetworkPlace) -> "Iterator[tuple[Chain, Deployment]]":
     """A client of the network's chain, and which contract on it is ours."""
     from ledger.chain import Chain
-    from ledger.engine import ANVIL
 
     deployment = read_deployment(place.deployment_path)
-    with Chain(place.rpc_url, ANVIL) as chain:
+    with Chain(place.rpc_url, place.engine) as chain:
         yield chain, deployment

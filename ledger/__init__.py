@@ -10,13 +10,14 @@ from ledger.addresses import to_text as address_to_text
 from ledger.blocks import Block, Log, Position, Receipt
 from ledger.chain import Chain
 from ledger.decide import AccessQuery, Decision, decide
-from ledger.engine import ANVIL, Engine
+from ledger.engine import ANVIL, BFT, Engine
 from ledger.errors import LedgerError
 from ledger.messages import LedgerScope
 from ledger.state import LedgerState, apply, fold
 
 __all__ = [
     "ANVIL",
+    "BFT",
     "AccessQuery",
     "Block",
     "Chain",

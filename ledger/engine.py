@@ -51,5 +51,21 @@ ANVIL = Engine(
 )
 """The embedded engine for demonstrations and tests: one process, no integrity promise, ``latest`` is final."""
 
-ENGINES = {engine.name: engine for engine in (ANVIL,)}
+BFT = Engine(
+    name="bft",
+    finality_tag="latest",
+    gas_price_wei=0,
+    block_seconds=0.75,
+    max_log_blocks=10_000,
+    max_logs=10_000,
+    max_in_flight=200,
+    max_gas=30_000_000,
+    poll_seconds=0.05,
+    mined_is_final=True,
+    asks_transaction_before_receipt=True,
+)
+"""The consortium's chain (``chain/``: CometBFT, Cosmos SDK, cosmos/evm). A block has the signatures of more than two
+thirds of the validators before anybody shows it, so the latest one is final; ``finalized`` is the same block there."""
+
+ENGINES = {engine.name: engine for engine in (ANVIL, BFT)}
 """The engines by name."""

@@ -40,8 +40,12 @@ class NodeConfig(BaseSettings):
     """The address to listen on."""
     port: int = Field(ge=0, le=65535)
     """The TCP port to listen on; 0 = any free one."""
-    rpc_url: str
-    """The JSON-RPC endpoint of the chain."""
+    rpc_url: str = ""
+    """The JSON-RPC endpoint of the chain, where there is one: short for ``rpc_urls`` of one."""
+    rpc_urls: tuple[str, ...] = Field(default=(), max_length=64)
+    """The JSON-RPC endpoints of the chain's validators, the own one first."""
+    rpc_confirmations: int = Field(default=0, ge=0, le=64)
+    """How many of them must agree on a block and its logs before it is taken; 0 = a third of them and one more."""
     engine: str = "anvil"
     """Which engine answers there."""
     deployment: Path = Path("deployment.json")
@@ -69,13 +73,20 @@ class NodeConfig(BaseSettings):
             raise ValueError("expected a name of at most 256 bytes of UTF-8, all printable")
         return value
 
-    @field_validator("endpoint", "rpc_url")
+    @field_validator("endpoint")
     @classmethod
     def _is_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("expected a URL that starts with http:// or https://")
-        return value.rstrip("/")
+        return _checked_url(value)
+
+    @field_validator("rpc_url")
+    @classmethod
+    def _is_url_or_empty(cls, value: str) -> str:
+        return value and _checked_url(value)
+
+    @field_validator("rpc_urls")
+    @classmethod
+    def _are_urls(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_checked_url(value) for value in values)
 
     @field_validator("engine")
     @classmethod
@@ -88,7 +99,20 @@ class NodeConfig(BaseSettings):
     def _is_consistent(self) -> "NodeConfig":
         if self.custodians and self.threshold > self.custodians:
             raise ValueError("expected a threshold of at most the number of custodians")
+        if not self.chain_urls:
+            raise ValueError("expected rpc_urls, the JSON-RPC endpoints of the chain, or one as rpc_url")
+        if len(set(self.chain_urls)) < len(self.chain_urls):
+            raise ValueError(
+                "expected different endpoints in rpc_urls: one that is named twice confirms nothing"
+            )
+        if self.rpc_confirmations > len(self.chain_urls):
+            raise ValueError("expected rpc_confirmations of at most the number of endpoints in rpc_urls")
         return self
+
+    @property
+    def chain_urls(self) -> tuple[str, ...]:
+        """The chain's endpoints: ``rpc_url``, where given, then ``rpc_urls``."""
+        return (*((self.rpc_url,) if self.rpc_url else ()), *self.rpc_urls)
 
     @classmethod
     def settings_customise_sources(
@@ -138,6 +162,13 @@ class NodeConfig(BaseSettings):
         for name, value in self.model_dump(mode="json", exclude={"directory"}, exclude_defaults=True).items():
             lines.append(f"{name} = {_toml(value)}")
         return "\n".join(lines) + "\n"
+
+
+def _checked_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("expected a URL that starts with http:// or https://")
+    return value.rstrip("/")
 
 
 def _toml(value: Any) -> str:

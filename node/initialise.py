@@ -7,6 +7,7 @@ them is refused.
 import json
 import secrets
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -40,7 +41,8 @@ def initialise_node(
     *,
     name: str,
     endpoint: str,
-    rpc_url: str,
+    rpc_url: str = "",
+    rpc_urls: Sequence[str] = (),
     deployment: Path,
     host: str = "127.0.0.1",
     port: int,
@@ -53,6 +55,7 @@ def initialise_node(
     Args:
         name: the organisation's name, 1 to 256 bytes of UTF-8.
         endpoint: the URL under which others reach the node.
+        rpc_url, rpc_urls: the chain's JSON-RPC endpoint, or those of several of its validators.
         deployment: a JSON file that names the ledger; it is copied.
         passphrase_file: an existing file (0600) with the keystore's passphrase; one is made with a random
             passphrase, in the directory, when absent.
@@ -74,6 +77,7 @@ def initialise_node(
             host=host,
             port=port,
             rpc_url=rpc_url,
+            rpc_urls=tuple(rpc_urls),
             engine=engine,
             passphrase_file=Path("passphrase") if passphrase_file is None else passphrase_file.absolute(),
         )
