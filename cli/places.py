@@ -1,17 +1,19 @@
 """Where things lie: the network's directory, members' directories, wallets.
 
-<network>/network.json       chain, deployment, members
-<network>/deployment.json    the contract and the chain that it is on
-<network>/chain/             the embedded chain's state and log
-<network>/administrator/     the administrator's account
-<network>/members/<name>/    one member's node: configuration, keys, database, blocks, log
-<network>/wallets/<name>/    patients' wallets
+<network>/network.json               engines, members, and which parts of them run on this machine
+<network>/deployment.json            the contract and the chain that it is on
+<network>/chain/                     the chain: the embedded one's state, or a directory for each validator
+<network>/postgres/                  the database server, where there is one
+<network>/administrator/             the administrator's account
+<network>/members/<name>/            one member's node: configuration, keys, database, blocks, log
+<network>/members/<name>/kubo/       its IPFS repository, where it has one
+<network>/wallets/<name>/            patients' wallets
 """
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -23,6 +25,9 @@ from cli.words import match_name, slug
 
 if TYPE_CHECKING:
     from ledger.engine import Engine
+
+SCHEMA = 2
+"""Of ``network.json``. 1 had one ``url`` of the chain, and no engines of a member."""
 
 NETWORK_OPTION = typer.Option(
     None,
@@ -40,19 +45,41 @@ class MemberPlace:
     endpoint: str
     runs_node: bool
     """False for a member that only has keys, such as an auditor's."""
+    validator: str = ""
+    """The name of the validator that it runs on this machine; empty where it runs none."""
+    kubo_directory: Path | None = None
+    """Its IPFS repository on this machine."""
 
 
 @dataclass(frozen=True)
 class NetworkPlace:
-    """A network whose parts lie in one directory of this machine."""
+    """A network, or what of it lies in one directory of this machine."""
 
     directory: Path
-    rpc_url: str
+    engine_name: str
+    """Which engine the chain has: a name in ``ledger.engine.ENGINES``."""
+    rpc_urls: tuple[str, ...]
+    """The chain's JSON-RPC endpoints, at least one."""
     members: tuple[MemberPlace, ...]
-    engine_name: str = "anvil"
-    """Which engine answers there (``ledger.engine.ENGINES``)."""
-    rpc_urls: tuple[str, ...] = ()
-    """The endpoints of all validators, where the chain has more than one."""
+    keeps_chain: bool = True
+    """Whether this machine runs the chain (the embedded one, or validators of it)."""
+    has_postgres: bool = False
+    """Whether a PostgreSQL server of this directory serves the nodes."""
+
+    @property
+    def rpc_url(self) -> str:
+        """The first of the chain's endpoints."""
+        return self.rpc_urls[0]
+
+    @property
+    def chain_directory(self) -> Path:
+        """The embedded chain's directory, or that of the validators'."""
+        return self.directory / "chain"
+
+    @property
+    def postgres_directory(self) -> Path:
+        """The database server's directory."""
+        return self.directory / "postgres"
 
     @property
     def engine(self) -> "Engine":
@@ -136,23 +163,69 @@ def network_exists(directory: Path) -> bool:
 
 
 def read_network(directory: Path, description: str = "network.json") -> NetworkPlace:
-    """The network described by a file in ``directory``."""
+    """The network described by a file in ``directory``.
+
+    Raises:
+        CommandError: it is no description, or one of a later schema than this program knows.
+    """
     directory = directory.resolve()
+    path = directory / description
     try:
-        document = read_json(directory / description)
-        members = tuple(
-            MemberPlace(
-                entry["name"], directory / entry["directory"], entry["endpoint"], bool(entry["runs_node"])
+        document = read_json(path)
+        schema = document.get("schema", 1)
+        if type(schema) is not int or not 1 <= schema <= SCHEMA:
+            raise ValueError(
+                _("expected a schema of at most {known}; came {schema}").format(known=SCHEMA, schema=schema)
             )
-            for entry in document["members"]
-        )
         chain = document["chain"]
-        urls = tuple(str(url) for url in chain.get("urls", ()))
-        return NetworkPlace(directory, str(chain["url"]), members, str(chain.get("engine", "anvil")), urls)
+        urls = tuple(str(url) for url in chain.get("urls") or [chain["url"]])
+        return NetworkPlace(
+            directory,
+            str(chain.get("engine", "anvil")),
+            urls,
+            tuple(_read_member(directory, entry) for entry in document["members"]),
+            bool(chain.get("kept_here", True)),
+            document.get("database", "sqlite") == "postgres",
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CommandError(
-            _("{path} is not a network's description: {error}").format(
-                path=directory / description, error=error
-            ),
+            _("{path} is not a network's description: {error}").format(path=path, error=error),
             ExitCode.BAD_INPUT,
         ) from error
+
+
+def _read_member(directory: Path, entry: dict[str, Any]) -> MemberPlace:
+    kubo = entry.get("kubo") or ""
+    return MemberPlace(
+        entry["name"],
+        directory / entry["directory"],
+        entry["endpoint"],
+        bool(entry["runs_node"]),
+        entry.get("validator") or "",
+        directory / kubo if kubo else None,
+    )
+
+
+def describe_network(place: NetworkPlace) -> dict[str, Any]:
+    """The content of ``network.json``: what ``read_network`` reads."""
+    return {
+        "schema": SCHEMA,
+        "chain": {"engine": place.engine_name, "urls": list(place.rpc_urls), "kept_here": place.keeps_chain},
+        "database": "postgres" if place.has_postgres else "sqlite",
+        "members": [
+            {
+                "name": member.name,
+                "directory": _below(place.directory, member.directory),
+                "endpoint": member.endpoint,
+                "runs_node": member.runs_node,
+                "validator": member.validator or None,
+                "kubo": _below(place.directory, member.kubo_directory) if member.kubo_directory else None,
+            }
+            for member in place.members
+        ],
+    }
+
+
+def _below(directory: Path, path: Path) -> str:
+    """Relative where it can be: a network's directory may be moved."""
+    return str(path.relative_to(directory)) if path.is_relative_to(directory) else str(path)
