@@ -20,8 +20,12 @@ _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """All that this thread does inside over a ``DeadlineTransport`` takes at most ``seconds`` together."""
-    token = _deadline.set(time.monotonic() + seconds)
+    """All that this thread does inside over a ``DeadlineTransport`` takes at most ``seconds`` together.
+
+    Inside another ``within`` the earlier end counts.
+    """
+    outer, own = _deadline.get(), time.monotonic() + seconds
+    token = _deadline.set(own if outer is None else min(outer, own))
     try:
         yield
     finally:

@@ -7,14 +7,16 @@ them did; the rest goes on behind it, and what failed is repaired later from the
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from functools import partial
 
 from crypto.statement import sign_statement
 from node.blocks import BlockService
 from node.collaborators import SYSTEM_CLOCK, Clock, OwnKeys
 from node.errors import NodeError
-from node.peers import Custodian, PeerFailed, Peers, check_receipt
+from node.peer_node import PeerFailed
+from node.peers import Custodian, Peers, check_receipt
 from node.publication_entries import JournalPublication, JournalRecord, WaitingDeposit
 from node.publish_journal import PublishJournal
 from storage import Cid, StorageError, unixfs
@@ -31,8 +33,6 @@ WAIT_SECONDS = 30.0
 """How long a publication waits for its custodians before it says so and goes on trying in the background."""
 BLOCK_BYTES_IN_BATCH = 2 * 1024 * 1024
 """How many bytes of blocks go along with their deposits in one request; in base64 they fit ``DEPOSIT_BYTES``."""
-REST_SECONDS = 10.0
-"""How long a custodian that did not answer is left alone, so that it cannot hold up work for the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Distribution:
 
 
 class Distributor:
-    """Deposits records with custodians; ``pool`` runs one job for each custodian of a publication."""
+    """Deposits records with custodians: one job for each custodian of a publication, in the threads kept for it."""
 
     def __init__(
         self,
@@ -52,7 +52,6 @@ class Distributor:
         peers: Peers,
         blocks: BlockService,
         journal: PublishJournal,
-        pool: Executor,
         *,
         clock: Clock = SYSTEM_CLOCK,
         monotonic: Callable[[], float] = time.monotonic,
@@ -61,12 +60,10 @@ class Distributor:
         self._peers = peers
         self._blocks = blocks
         self._journal = journal
-        self._pool = pool
         self._clock = clock
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._running: dict[tuple[bytes, frozenset[bytes]], Future[None]] = {}
-        self._resting_until: dict[bytes, float] = {}
 
     def distribute(
         self, publication: JournalPublication, enough: int, wait_seconds: float = WAIT_SECONDS
@@ -79,11 +76,6 @@ class Distributor:
         failures: list[str] = []
         futures: dict[Future[None], bytes] = {}
         for custodian, shares in waiting.items():
-            if self._rests(custodian):
-                failures.append(
-                    f"custodian 0x{custodian.hex()} did not answer lately and is tried again soon"
-                )
-                continue
             wanted = [(records[share.record_id], share.share_index) for share in shares]
             futures[self._start(custodian, wanted, publication.deadline)] = custodian
         everyone = {entry for held in self._journal.acknowledged(records).values() for entry in held}
@@ -99,12 +91,8 @@ class Distributor:
                     failures.append(str(error))
                 else:
                     complete += 1
-        failures += [f"custodian 0x{futures[future].hex()} has not answered yet" for future in pending]
+        failures += [f"{self._peers.called(futures[future])} has not answered yet" for future in pending]
         return Distribution(complete, tuple(failures))
-
-    def _rests(self, custodian: bytes) -> bool:
-        with self._lock:
-            return self._monotonic() < self._resting_until.get(custodian, 0.0)
 
     def _start(
         self, custodian: bytes, wanted: Sequence[tuple[JournalRecord, int]], deadline: int
@@ -114,7 +102,7 @@ class Distributor:
         with self._lock:
             if running := self._running.get(key):
                 return running
-            future = self._pool.submit(self._deposit_all, custodian, wanted, deadline)
+            future = self._peers.start(custodian, partial(self._deposit_all, custodian, wanted, deadline))
             self._running[key] = future
         future.add_done_callback(lambda _: self._ended(key))
         return future
@@ -130,10 +118,6 @@ class Distributor:
             custodian = self._peers.custodian(address)
             for batch in self._batches(custodian, wanted):
                 self._deposit(custodian, batch, deadline)
-        except PeerFailed:
-            with self._lock:
-                self._resting_until[address] = self._monotonic() + REST_SECONDS
-            raise
         except StorageError as error:
             raise NodeError(f"this node's own block store failed while depositing: {error}") from error
 

@@ -1,24 +1,27 @@
-"""Other members' nodes, as custodians and as sources of blocks: one interface for the own node and for theirs.
+"""Other members' nodes, as custodians and as sources of blocks: one interface for the own node and for theirs."""
 
-A peer is not trusted: its answers are limited in size and in time as they stream in, parsed strictly, and what
-they prove (receipts, blocks, shares) is checked by whoever asked.
-"""
-
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 import httpx
-from pydantic import ValidationError
 
 from crypto.errors import CryptoError
 from crypto.statement import verify_statement
 from ledger.entities import Member
 from node.blocks import BlockService
+from node.breaker import BreakerState, CircuitBreaker
 from node.collaborators import Ledger, OwnKeys
 from node.custody import CustodyService
-from node.deadlines import DeadlineTransport, within
-from node.errors import NodeError, UpstreamFailed
+from node.deadlines import DeadlineTransport
+from node.errors import NodeError
+from node.peer_node import CALL_SECONDS, PROBE_SECONDS, PeerFailed, PeerNode
 from node.release import ReleaseService
-from storage import BlockCorruptError, BlockNotFoundError, BlockSource, Cid, check_block
+from storage import BlockNotFoundError, BlockSource, Cid, StorageError, check_block
+from vocabulary import Role
 from wire.custody import (
     DEPOSIT_RECEIPT_LABEL,
     DepositBatch,
@@ -29,34 +32,14 @@ from wire.custody import (
     ReleaseResponse,
     deposit_receipt_statement,
 )
-from wire.limits import BLOCK_BYTES, JSON_BYTES, KEYRING_BYTES
-from wire.problem import Problem
-from wire.signing import RequestKey, sign_request
-from wire.types import Message
+from wire.signing import RequestKey
 
-RELEASE_RESPONSE_BYTES = 16 * 1024 * 1024
-"""The longest answer to a release request: 200 releases with their receipts and headers take less."""
-CONNECT_SECONDS = 3.0
-CALL_SECONDS = 20.0
-"""How long one call may take in all, however steadily the peer sends."""
+CALLS_PER_PEER = 8
+"""How many calls to one peer are under way at once: a slow one fills its own threads and nobody else's."""
+HEDGE_SECONDS = 1.0
+"""How long one source of a block is waited for before the next one is asked as well."""
 
-_Answer = TypeVar("_Answer", bound=Message)
-
-
-class PeerFailed(UpstreamFailed):
-    """A member's node did not answer, or not as agreed; the message names it."""
-
-    default_code, title = "peer-failed", "Another member's node failed"
-
-
-class PeerRefused(UpstreamFailed):
-    """A member's node said no; ``refusal`` is its code."""
-
-    default_code, title = "peer-refused", "Another member's node refused"
-
-    def __init__(self, detail: str, refusal: str) -> None:
-        super().__init__(detail)
-        self.refusal = refusal
+_Result = TypeVar("_Result")
 
 
 class Custodian(Protocol):
@@ -69,6 +52,10 @@ class Custodian(Protocol):
     @property
     def name(self) -> str:
         """The member's name on the ledger."""
+
+    @property
+    def pool(self) -> Executor | None:
+        """Threads for calls to it, where they may take long."""
 
     def put_block(self, cid: Cid, block: bytes) -> None:
         """The block is durable there when this returns."""
@@ -91,6 +78,7 @@ class OwnCustodian:
     ) -> None:
         self.address = keys.address
         self.name = "this node"
+        self.pool = None
         self._blocks = blocks
         self._custody = custody
         self._release = release
@@ -115,128 +103,26 @@ class OwnCustodian:
         return self._release.release(self.address, request)
 
 
-class PeerNode:
-    """Another member's node over HTTP, at the endpoint that the ledger names."""
+@dataclass(frozen=True, slots=True)
+class PeerState:
+    """How another custodian is, as seen from here."""
 
-    def __init__(
-        self,
-        member: Member,
-        key: RequestKey,
-        client: httpx.Client,
-        *,
-        call_seconds: float = CALL_SECONDS,
-    ) -> None:
-        self.address = member.address
-        self.name = member.name
-        self._endpoint = member.endpoint.rstrip("/")
-        self._key = key
-        self._client = client
-        self._call_seconds = call_seconds
-
-    def put_block(self, cid: Cid, block: bytes) -> None:
-        """As ``Custodian.put_block``."""
-        self._call("PUT", f"/blocks/{cid}", block, JSON_BYTES, content_type="application/octet-stream")
-
-    def get(self, cid: Cid) -> bytes:
-        """As ``Custodian.get``.
-
-        Raises:
-            BlockNotFoundError: it has none.
-            BlockCorruptError: its bytes are those of another block.
-            PeerFailed: it did not answer.
-        """
-        try:
-            block = self._call("GET", f"/blocks/{cid}", b"", BLOCK_BYTES)
-        except PeerRefused as error:
-            raise BlockNotFoundError(str(error)) from error
-        try:
-            return check_block(cid, block)
-        except BlockCorruptError as error:
-            raise BlockCorruptError(f"{self._called}: {error}") from error
-
-    def deposit(self, batch: DepositBatch) -> DepositReceipts:
-        """As ``Custodian.deposit``."""
-        return self._message("/custody/deposits", batch, DepositReceipts, JSON_BYTES)
-
-    def release(self, request: ReleaseRequest) -> ReleaseResponse:
-        """As ``Custodian.release``."""
-        return self._message("/custody/releases", request, ReleaseResponse, RELEASE_RESPONSE_BYTES)
-
-    def keyring(self, patient: bytes, epoch: int) -> bytes:
-        """A patient's keyring document of one epoch; the caller checks its digest.
-
-        Raises:
-            PeerRefused: it has none.
-            PeerFailed: it did not answer.
-        """
-        return self._call("GET", f"/patients/0x{patient.hex()}/keyrings/{epoch}", b"", KEYRING_BYTES)
+    member: Member
+    breaker: BreakerState
+    ready: bool
+    """What it said of itself when it was last asked; True when it was not asked yet."""
 
     @property
-    def _called(self) -> str:
-        return f"{self.name} (0x{self.address.hex()})"
-
-    def _message(self, path: str, request: Message, answer_type: type[_Answer], limit_bytes: int) -> _Answer:
-        body = self._call("POST", path, request.model_dump_json().encode(), limit_bytes)
-        try:
-            return answer_type.model_validate_json(body)
-        except ValidationError as error:
-            raise PeerFailed(
-                f"{self._called} answered {path} with something that is no {answer_type.__name__}: "
-                f"{error.error_count()} fields are wrong"
-            ) from None
-
-    def _call(
-        self, method: str, path: str, body: bytes, limit_bytes: int, content_type: str = "application/json"
-    ) -> bytes:
-        headers = sign_request(method, path, body, self.address, self._key)
-        if body:
-            headers["Content-Type"] = content_type
-        # An answer is never compressed: a few bytes could become gigabytes before any limit sees them.
-        headers["Accept-Encoding"] = "identity"
-        timeout = httpx.Timeout(self._call_seconds, connect=CONNECT_SECONDS)
-        try:
-            with (
-                within(self._call_seconds),
-                self._client.stream(
-                    method, self._endpoint + path, content=body, headers=headers, timeout=timeout
-                ) as response,
-            ):
-                answer = self._limited(response, limit_bytes)
-        except httpx.HTTPError as error:
-            raise PeerFailed(
-                f"{self._called} did not answer within {self._call_seconds:.0f} seconds: {type(error).__name__}"
-            ) from error
-        except (httpx.InvalidURL, ValueError) as error:
-            raise PeerFailed(
-                f"{self._called} has an endpoint on the ledger that is no URL: {error}"
-            ) from error
-        if response.status_code >= 300:
-            raise self._refusal(response.status_code, answer)
-        return answer
-
-    def _limited(self, response: httpx.Response, limit_bytes: int) -> bytes:
-        if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise PeerFailed(f"{self._called} compressed an answer that was to come plain")
-        parts: list[bytes] = []
-        size_bytes = 0
-        for part in response.iter_raw():
-            size_bytes += len(part)
-            if size_bytes > limit_bytes:
-                raise PeerFailed(f"{self._called} answered more than {limit_bytes} bytes")
-            parts.append(part)
-        return b"".join(parts)
-
-    def _refusal(self, status: int, answer: bytes) -> NodeError:
-        try:
-            problem = Problem.model_validate_json(answer)
-        except ValidationError:
-            return PeerFailed(f"{self._called} answered {status} without saying why")
-        # Their words, cut short: they end in our logs and on our screens.
-        return PeerRefused(f"{self._called} refused: {problem.detail[:300]}", problem.code)
+    def healthy(self) -> bool:
+        """Whether work may be given to it."""
+        return self.ready and self.breaker is BreakerState.CLOSED
 
 
 class Peers:
-    """Finds custodians and sources of blocks among the members on the ledger."""
+    """Finds custodians and sources of blocks among the members on the ledger, and keeps how they are.
+
+    Each peer has threads of its own for calls to it (a bulkhead), and one circuit breaker.
+    """
 
     def __init__(
         self, ledger: Ledger, key: RequestKey, own: OwnCustodian, *, call_seconds: float = CALL_SECONDS
@@ -245,40 +131,164 @@ class Peers:
         self._key = key
         self.own = own
         self._call_seconds = call_seconds
-        transport = DeadlineTransport(max_connections=64, max_keepalive_connections=16)
+        self._lock = threading.Lock()
+        self._breakers: dict[bytes, CircuitBreaker] = {}
+        self._pools: dict[bytes, ThreadPoolExecutor] = {}
+        self._ready: dict[bytes, bool] = {}
+        transport = DeadlineTransport(max_connections=256, max_keepalive_connections=64)
         self._client = httpx.Client(transport=transport, follow_redirects=False, trust_env=False)
 
-    def custodian(self, address: bytes) -> Custodian:
-        """The custodian of an account; raises PeerFailed when no such member was ever enrolled."""
-        return self.own if address == self.own.address else self.node(address)
+    def custodian(self, address: bytes, *, insist: bool = False) -> Custodian:
+        """The custodian of an account; raises PeerFailed when no such member was ever enrolled.
 
-    def node(self, address: bytes) -> PeerNode:
+        Args:
+            insist: whether it is called even though it failed lately: for whoever can do without no one.
+        """
+        return self.own if address == self.own.address else self.node(address, insist=insist)
+
+    def node(self, address: bytes, *, insist: bool = False) -> PeerNode:
         """Another member's node, by its account; raises PeerFailed when no such member was ever enrolled."""
         member = self._ledger.snapshot().state.members.get(address)
         if member is None:
             raise PeerFailed(f"0x{address.hex()} is no member on the ledger")
-        return PeerNode(member, self._key, self._client, call_seconds=self._call_seconds)
+        return PeerNode(
+            member,
+            self._key,
+            self._client,
+            breaker=self._breaker(address),
+            pool=self._pool(address),
+            insist=insist,
+            call_seconds=self._call_seconds,
+        )
+
+    def start(self, address: bytes, call: Callable[[], _Result]) -> Future[_Result]:
+        """Runs a call to a member, or to this node itself, in the threads that are kept for it."""
+        return self._pool(address).submit(call)
+
+    def called(self, address: bytes) -> str:
+        """A member by name and account, for messages."""
+        member = self._ledger.snapshot().state.members.get(address)
+        name = "custodian" if member is None or not member.keys else member.name
+        return f"{name} (0x{address.hex()})"
+
+    def is_resting(self, address: bytes) -> bool:
+        """Whether calls to it fail at once, since it failed lately."""
+        return address != self.own.address and self._breaker(address).state is BreakerState.OPEN
+
+    def is_healthy(self, address: bytes) -> bool:
+        """Whether it answered lately, as far as is known here, and said that it can do its work."""
+        if address == self.own.address:
+            return True
+        with self._lock:
+            ready = self._ready.get(address, True)
+        return ready and self._breaker(address).state is BreakerState.CLOSED
+
+    def states(self) -> tuple[PeerState, ...]:
+        """How the other active custodians are, in the order of their enrolment."""
+        found = []
+        for address in self._others():
+            member = self._ledger.snapshot().state.members[address]
+            with self._lock:
+                ready = self._ready.get(address, True)
+            found.append(PeerState(member, self._breaker(address).state, ready))
+        return tuple(found)
+
+    def probe(self) -> int:
+        """Asks every other active custodian whether it is ready, all at once; returns how many are not."""
+        asked = {self.start(address, self.node(address).is_ready): address for address in self._others()}
+        done, _ = wait(asked, timeout=PROBE_SECONDS + 1.0)
+        unready = 0
+        for future, address in asked.items():
+            # One whose threads are all busy did not get to answer: what was known of it stays.
+            if future not in done:
+                future.cancel()
+                continue
+            is_ready = future.exception() is None and future.result()
+            unready += not is_ready
+            with self._lock:
+                self._ready[address] = is_ready
+        return unready
 
     def close(self) -> None:
-        """Closes idle connections."""
+        """Waits for the calls that are under way, starts no new ones, and closes idle connections."""
+        with self._lock:
+            pools = tuple(self._pools.values())
+        for pool in pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+        for pool in pools:
+            pool.shutdown(wait=True)
         self._client.close()
+
+    def _others(self) -> list[bytes]:
+        members = self._ledger.snapshot().state.members
+        return [
+            address
+            for address, each in members.items()
+            if each.active and each.keys and each.roles & Role.CUSTODIAN.bit and address != self.own.address
+        ]
+
+    def _breaker(self, address: bytes) -> CircuitBreaker:
+        with self._lock:
+            return self._breakers.setdefault(address, CircuitBreaker())
+
+    def _pool(self, address: bytes) -> ThreadPoolExecutor:
+        with self._lock:
+            pool = self._pools.get(address)
+            if pool is None:
+                name = f"calls-{address.hex()[:8]}"
+                pool = self._pools[address] = ThreadPoolExecutor(CALLS_PER_PEER, thread_name_prefix=name)
+            return pool
 
 
 class FirstGood:
-    """A ``BlockSource`` that asks several in turn; a wrong block is passed over like an absent one."""
+    """A ``BlockSource`` over several; a wrong block is passed over like an absent one.
 
-    def __init__(self, sources: tuple[BlockSource, ...]) -> None:
-        self._sources = sources
+    They are asked in order, each when the one before failed or took ``HEDGE_SECONDS``; whoever was late goes last
+    from then on, so that a slow source costs its second once, not once a block.
+    """
+
+    def __init__(self, sources: Sequence[BlockSource]) -> None:
+        self._sources = list(sources)
+        self._lock = threading.Lock()
 
     def get(self, cid: Cid) -> bytes:
         """As ``storage.BlockSource.get``; the error names what each source did."""
-        failures = []
-        for source in self._sources:
-            try:
-                return check_block(cid, source.get(cid))
-            except (BlockNotFoundError, BlockCorruptError, NodeError) as error:
-                failures.append(str(error))
+        with self._lock:
+            waiting = list(self._sources)
+        failures: list[str] = []
+        under_way: dict[Future[bytes], BlockSource] = {}
+        while waiting or under_way:
+            if waiting:
+                source = waiting.pop(0)
+                pool = getattr(source, "pool", None)
+                if pool is not None:
+                    under_way[pool.submit(source.get, cid)] = source
+                elif (block := _block_or_none(partial(source.get, cid), cid, failures)) is not None:
+                    self._put_last(under_way.values())
+                    return block
+            done, _ = wait(under_way, timeout=HEDGE_SECONDS if waiting else None, return_when=FIRST_COMPLETED)
+            for future in done:
+                del under_way[future]
+                if (block := _block_or_none(future.result, cid, failures)) is not None:
+                    self._put_last(under_way.values())
+                    for late in under_way:
+                        late.cancel()
+                    return block
         raise BlockNotFoundError(f"no one gave block {cid}: {'; '.join(failures) or 'no one to ask'}")
+
+    def _put_last(self, late: Iterable[BlockSource]) -> None:
+        with self._lock:
+            for source in late:
+                self._sources.remove(source)
+                self._sources.append(source)
+
+
+def _block_or_none(call: Callable[[], bytes], cid: Cid, failures: list[str]) -> bytes | None:
+    try:
+        return check_block(cid, call())
+    except (StorageError, NodeError) as error:
+        failures.append(str(error))
+        return None
 
 
 def check_receipt(

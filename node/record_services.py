@@ -40,8 +40,9 @@ from storage import BlockStore
 RESUME_SECONDS = 5.0
 REPAIR_SECONDS = 15.0
 SWEEP_SECONDS = 60.0
+PROBE_EVERY_SECONDS = 10.0
 THREADS = 16
-"""How many custodians are called, and records opened, at a time by each of the two pools."""
+"""How many records are opened at a time."""
 _CONTENT_LABEL = b"phr/v1/publication-content-key"
 
 
@@ -67,7 +68,6 @@ class RecordServices:
     ) -> None:
         """``store`` is the node's own block store; for ``reserve_bytes`` see ``BlockService``."""
         self._ledger = ledger
-        self._out = ThreadPoolExecutor(THREADS, thread_name_prefix="custodians")
         self._opening = ThreadPoolExecutor(THREADS, thread_name_prefix="opening")
         self.blocks = BlockService(
             store, database, ledger, reserve_bytes=reserve_bytes, free_bytes=free_bytes
@@ -78,7 +78,7 @@ class RecordServices:
         own = OwnCustodian(identity, self.blocks, self.custody, self.release)
         self.peers = Peers(ledger, identity.request_key, own)
         self.journal = PublishJournal(database)
-        distributor = Distributor(identity, self.peers, self.blocks, self.journal, self._out)
+        distributor = Distributor(identity, self.peers, self.blocks, self.journal)
         self.steps = PublicationSteps(
             identity, ledger, keyrings, self.journal, distributor, sender, new_stopwatch=new_stopwatch
         )
@@ -96,7 +96,7 @@ class RecordServices:
             new_stopwatch=new_stopwatch,
         )
         asker = AccessAsker(identity, ledger, openings, sender)
-        collector = ShareCollector(ledger, self.peers, self._out)
+        collector = ShareCollector(ledger, self.peers)
         self.reading = ReadingService(identity, ledger, grants, asker, collector, self.peers, self._opening)
         self.own_copies = OwnCopies(identity, ledger, self.deposits, database)
         self.sweeper = OrphanSweeper(ledger, self.deposits, self.blocks)
@@ -114,11 +114,11 @@ class RecordServices:
         """Names the work that is done at start and at intervals: ``every(seconds, name, action)``."""
         every(RESUME_SECONDS, "publications", self.publisher.resume)
         every(REPAIR_SECONDS, "deposits", self.steps.repair)
+        every(PROBE_EVERY_SECONDS, "peers", self.peers.probe)
         every(SWEEP_SECONDS, "orphans", self.sweeper.sweep)
 
     def close(self) -> None:
         """Waits for the calls that are under way, and starts no new ones."""
-        self._out.shutdown(wait=True, cancel_futures=True)
         self._opening.shutdown(wait=True, cancel_futures=True)
         self.peers.close()
 

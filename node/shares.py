@@ -7,8 +7,9 @@ wrap with its digest, the receipt with the release. Whoever answers wrongly is n
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from functools import partial
 
 from crypto.envelope import Header, read_header, wrong_shares
 from crypto.errors import CryptoError
@@ -47,20 +48,18 @@ class Collected:
 
 
 class ShareCollector:
-    """Asks custodians for releases; ``pool`` runs one call for each custodian."""
+    """Asks custodians for releases: one call for each, in the threads that are kept for it."""
 
     def __init__(
         self,
         ledger: Ledger,
         peers: Peers,
-        pool: Executor,
         *,
         collect_seconds: float = COLLECT_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
         self._peers = peers
-        self._pool = pool
         self._collect_seconds = collect_seconds
         self._monotonic = monotonic
 
@@ -73,7 +72,15 @@ class ShareCollector:
         pending: dict[Future[ReleaseResponse], bytes] = {}
         deadline = self._monotonic() + self._collect_seconds
         self._ask(self._first_asked(permitted), patient, collected, response_key, asked, pending)
-        while pending and self._monotonic() < deadline:
+        while self._monotonic() < deadline:
+            if not pending:
+                self._ask(self._not_asked(asked), patient, collected, response_key, asked, pending)
+            if not pending:
+                # Who failed lately is asked when the others are not enough.
+                resting = sorted((_named(collected) or self._custodians()) - asked)
+                self._ask(resting, patient, collected, response_key, asked, pending, insist=True)
+            if not pending:
+                break
             done, _ = wait(
                 pending, timeout=max(0.0, deadline - self._monotonic()), return_when=FIRST_COMPLETED
             )
@@ -81,31 +88,29 @@ class ShareCollector:
                 self._take(future, pending.pop(future), collected, response_key)
             if all(one.enough for one in collected.values()):
                 break
-            named = {
-                entry.address for one in collected.values() if one.header for entry in one.header.custodians
-            }
             # Once headers are known, whoever holds a share and was not asked yet is asked as well.
-            self._ask(sorted(named - asked), patient, collected, response_key, asked, pending)
-            if not pending:
-                self._ask(self._not_asked(asked), patient, collected, response_key, asked, pending)
-        for custodian in pending.values():
+            self._ask(sorted(_named(collected) - asked), patient, collected, response_key, asked, pending)
+        for future, custodian in pending.items():
+            future.cancel()
             for one in collected.values():
                 if not one.enough:
-                    one.failures.append(f"custodian 0x{custodian.hex()} did not answer in time")
+                    one.failures.append(f"{self._peers.called(custodian)} did not answer in time")
         return collected
 
-    def _first_asked(self, permitted: Sequence[tuple[LoggedAccess, Record]]) -> list[bytes]:
-        """This node, the authors, and other active custodians, up to ``FIRST_ASKED``."""
+    def _custodians(self) -> set[bytes]:
         members = self._ledger.snapshot().state.members
-        custodians = [address for address, each in members.items() if each.roles & Role.CUSTODIAN.bit]
+        return {address for address, each in members.items() if each.roles & Role.CUSTODIAN.bit}
+
+    def _first_asked(self, permitted: Sequence[tuple[LoggedAccess, Record]]) -> list[bytes]:
+        """This node, the authors, and other custodians, up to ``FIRST_ASKED``; nobody who failed lately."""
+        custodians = sorted(self._custodians())
         first = [self._peers.own.address, *(record.author for _, record in permitted)]
         ordered = dict.fromkeys([address for address in first if address in custodians] + custodians)
-        return list(ordered)[:FIRST_ASKED]
+        return [address for address in ordered if not self._peers.is_resting(address)][:FIRST_ASKED]
 
     def _not_asked(self, asked: set[bytes]) -> list[bytes]:
-        members = self._ledger.snapshot().state.members
-        rest = [address for address, each in members.items() if each.roles & Role.CUSTODIAN.bit]
-        return [address for address in rest if address not in asked][:FIRST_ASKED]
+        rest = sorted(self._custodians() - asked)
+        return [address for address in rest if not self._peers.is_resting(address)][:FIRST_ASKED]
 
     def _ask(
         self,
@@ -115,6 +120,8 @@ class ShareCollector:
         response_key: EncryptionKey,
         asked: set[bytes],
         pending: dict[Future[ReleaseResponse], bytes],
+        *,
+        insist: bool = False,
     ) -> None:
         items = tuple(
             ReleaseItem(sequence=one.access.access.sequence, record_id=record_id)
@@ -123,11 +130,14 @@ class ShareCollector:
         )
         request = ReleaseRequest(patient=patient, response_public_key=response_key.public, items=items)
         for address in custodians:
+            if not insist and self._peers.is_resting(address):
+                continue
             asked.add(address)
-            pending[self._pool.submit(self._release, address, request)] = address
+            call = partial(self._release, address, request, insist)
+            pending[self._peers.start(address, call)] = address
 
-    def _release(self, address: bytes, request: ReleaseRequest) -> ReleaseResponse:
-        return self._peers.custodian(address).release(request)
+    def _release(self, address: bytes, request: ReleaseRequest, insist: bool) -> ReleaseResponse:
+        return self._peers.custodian(address, insist=insist).release(request)
 
     def _take(
         self,
@@ -149,7 +159,7 @@ class ShareCollector:
             try:
                 self._take_release(release, response, custodian, found, response_key)
             except CryptoError as error:
-                found.failures.append(f"custodian 0x{custodian.hex()}: {error}")
+                found.failures.append(f"{self._peers.called(custodian)}: {error}")
 
     def _take_release(
         self,
@@ -161,7 +171,7 @@ class ShareCollector:
     ) -> None:
         if release.sealed is None:
             words = (release.refusal or "it gave no reason")[:300]
-            one.failures.append(f"custodian 0x{custodian.hex()} released nothing: {words}")
+            one.failures.append(f"{self._peers.called(custodian)} released nothing: {words}")
             return
         header = one.header
         if header is None:
@@ -182,7 +192,7 @@ class ShareCollector:
         )
         opened = open_release(release.sealed, response_key, binding)
         if wrong_shares(header, {index: opened.share}):
-            one.failures.append(f"custodian 0x{custodian.hex()} released a wrong share (share {index})")
+            one.failures.append(f"{self._peers.called(custodian)} released a wrong share (share {index})")
             return
         require_digest("consent_wrap", opened.consent_wrap, header.consent_wrap_digest)
         _check_release_receipt(release, binding, one)
@@ -214,8 +224,14 @@ def _check_release_receipt(release: Release, binding: ReleaseBinding, one: Colle
         raise CryptoError("its receipt is for another release")
 
 
+def _named(collected: Mapping[bytes, Collected]) -> set[bytes]:
+    """The custodians that the headers known so far name."""
+    return {entry.address for one in collected.values() if one.header for entry in one.header.custodians}
+
+
 def custodians_of(header: Header, peers: Peers, own: bytes) -> tuple[Custodian, ...]:
-    """The custodians of a record as sources of its blocks: this node first, then the author, then the others."""
+    """A record's custodians as sources of its blocks: this node, the author, the others; who failed lately last."""
     author = header.identity.author
     addresses = dict.fromkeys([own, author, *(entry.address for entry in header.custodians)])
-    return tuple(peers.custodian(address) for address in addresses)
+    ordered = sorted(addresses, key=peers.is_resting)
+    return tuple(peers.custodian(address, insist=peers.is_resting(address)) for address in ordered)

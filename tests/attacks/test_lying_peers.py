@@ -14,7 +14,7 @@ from node_fixtures import Member, Network
 from records_flow import Case
 
 from node.deadlines import DeadlineTransport
-from node.peers import PeerFailed, PeerNode
+from node.peer_node import PeerFailed, PeerNode
 from storage import BlockCorruptError, BlockNotFoundError, Cid
 from vocabulary import Reason
 from wire.custody import ReleaseItem, ReleaseRequest
@@ -198,7 +198,7 @@ def test_custodians_with_wrong_shares_are_each_named_when_too_few_are_left(read_
     assert record.reason is Reason.PERMITTED
     assert record.content is None
     for liar in liars:
-        assert f"custodian 0x{liar.address.hex()} released a wrong share" in record.failure
+        assert f"{liar.name} (0x{liar.address.hex()}) released a wrong share" in record.failure
 
 
 def test_custodians_that_swap_their_shares_are_both_named(read_case, monkeypatch):
@@ -218,7 +218,8 @@ def test_custodians_that_swap_their_shares_are_both_named(read_case, monkeypatch
     (read,) = read_case.read(read_case.network.members[1]).records
     assert read.content is None
     assert all(
-        f"0x{member.address.hex()} released a wrong share" in read.failure for member in (first, second)
+        f"{member.name} (0x{member.address.hex()}) released a wrong share" in read.failure
+        for member in (first, second)
     )
 
 

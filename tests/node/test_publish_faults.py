@@ -53,7 +53,8 @@ def put_keyring(case: Case, patient: TestPatient) -> None:
 @pytest.fixture(autouse=True)
 def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """A custodian that failed is called again soon."""
-    monkeypatch.setattr("node.distribution.REST_SECONDS", 0.2)
+    monkeypatch.setattr("node.breaker.OPEN_SECONDS", 0.2)
+    monkeypatch.setattr("node.breaker.LONGEST_OPEN_SECONDS", 0.2)
 
 
 @pytest.fixture
