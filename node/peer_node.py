@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from ledger.entities import Member
 from node.breaker import BreakerOpen, CircuitBreaker, Failed
-from node.deadlines import within
 from node.errors import UpstreamFailed
 from storage import BlockCorruptError, BlockNotFoundError, Cid, check_block
+from storage.deadlines import within
 from wire.custody import DepositBatch, DepositReceipts, ReleaseRequest, ReleaseResponse
 from wire.limits import BLOCK_BYTES, JSON_BYTES, KEYRING_BYTES
 from wire.problem import Problem

@@ -16,11 +16,11 @@ from node.blocks import BlockService
 from node.breaker import BreakerState, CircuitBreaker
 from node.collaborators import Ledger, OwnKeys
 from node.custody import CustodyService
-from node.deadlines import DeadlineTransport
 from node.errors import NodeError
 from node.peer_node import CALL_SECONDS, PROBE_SECONDS, PeerFailed, PeerNode
 from node.release import ReleaseService
 from storage import BlockNotFoundError, BlockSource, Cid, StorageError, check_block
+from storage.deadlines import DeadlineTransport
 from vocabulary import Role
 from wire.custody import (
     DEPOSIT_RECEIPT_LABEL,

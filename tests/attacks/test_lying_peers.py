@@ -13,9 +13,9 @@ import pytest
 from node_fixtures import Member, Network
 from records_flow import Case
 
-from node.deadlines import DeadlineTransport
 from node.peer_node import PeerFailed, PeerNode
 from storage import BlockCorruptError, BlockNotFoundError, Cid
+from storage.deadlines import DeadlineTransport
 from vocabulary import Reason
 from wire.custody import ReleaseItem, ReleaseRequest
 
