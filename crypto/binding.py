@@ -77,9 +77,10 @@ def category_field(fields: Fields, name: str = "category") -> Category:
     return read_category(name, fields.uint(name, 5))
 
 
-def record_context(identity: RecordIdentity) -> bytes:
-    """The context of the record's content encryption (Cobblestone-256)."""
-    return Label.RECORD_CONTENT.prefix + identity.to_bytes()
+def record_context(identity: RecordIdentity, *, streamed: bool = False) -> bytes:
+    """The context of the record's content encryption (Cobblestone-256): it also tells the payload's layout."""
+    label = Label.STREAMED_CONTENT if streamed else Label.RECORD_CONTENT
+    return label.prefix + identity.to_bytes()
 
 
 def owner_wrap_info(identity: RecordIdentity, recipient: bytes, ciphertext_digest: bytes) -> bytes:

@@ -38,7 +38,12 @@ def decode(data: bytes, kind: Label, max_bytes: int) -> "Fields":
     Raises:
         FormatError: more than ``max_bytes`` came, or anything but the canonical bytes of a ``kind``.
     """
-    what = kind.value
+    return decode_one_of(data, (kind,), max_bytes)[1]
+
+
+def decode_one_of(data: bytes, kinds: tuple[Label, ...], max_bytes: int) -> "tuple[Label, Fields]":
+    """As ``decode``, for a document of any of ``kinds``; tells which one it is."""
+    what = kinds[0].value
     if not isinstance(data, bytes):
         raise FormatError(f"{what}: expected bytes; came {type(data).__name__}")
     if len(data) > max_bytes:
@@ -64,9 +69,11 @@ def decode(data: bytes, kind: Label, max_bytes: int) -> "Fields":
         )
     fields = Fields(document, what)
     came = fields.text("type", 64)
-    if came != what:
-        raise FormatError(f"expected a document of type {what}; came type {came}")
-    return fields
+    for kind in kinds:
+        if came == kind.value:
+            return kind, fields
+    expected = " or ".join(kind.value for kind in kinds)
+    raise FormatError(f"expected a document of type {expected}; came type {came}")
 
 
 def _check_kinds(value: object) -> None:

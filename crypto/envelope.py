@@ -6,33 +6,19 @@
     consent_wrap  = HPKE(category key, consent_share)                     lock 1: opened by a consent
     custody_wraps = HPKE(custodian i,  share i of t-of-n(custody_share))  lock 2: opened at a logged access
 
-This module seals; ``crypto.opening`` opens; both share ``crypto.header``. All three are re-exported here.
+This module seals what fits into memory, ``crypto.streamed_sealing`` what does not; ``crypto.wrapping`` wraps the keys
+of both. ``crypto.opening`` opens; all share ``crypto.header``. What callers need of these is re-exported here.
 """
 
 import hashlib
-import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from cryptography.cobblestone import Cobblestone256Encryptor
 
-from crypto.binding import (
-    RecordIdentity,
-    consent_wrap_info,
-    custody_wrap_info,
-    journal_wrap_info,
-    owner_wrap_info,
-    record_context,
-)
-from crypto.errors import EpochError, FormatError
-from crypto.fields import (
-    ADDRESS_BYTES,
-    EPOCH_BITS,
-    GENERATION_BITS,
-    SECRET_BYTES,
-    require_octets,
-    require_uint,
-)
+from crypto.binding import RecordIdentity, consent_wrap_info, journal_wrap_info, record_context
+from crypto.errors import EpochError
+from crypto.fields import SECRET_BYTES
 from crypto.header import (
     MAX_HEADER_BYTES,
     CustodianEntry,
@@ -50,40 +36,25 @@ from crypto.opening import (
     open_with_owner_key,
     open_with_shares,
     wrong_shares,
-    xor,
 )
-from crypto.shamir import check_threshold, split
+from crypto.wrapping import (
+    Custodian,
+    Recipients,
+    RecordSecrets,
+    SealedCiphertext,
+    SealedWraps,
+    wrap_keys,
+)
 
 WRAP_BYTES = OVERHEAD_BYTES + SECRET_BYTES
 """The size of every wrap: 1168 bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Custodian:
-    """To whom a share is sealed: a member's account (20 bytes) and its public encryption key (1216 bytes)."""
-
-    address: bytes
-    key: bytes = field(repr=False)
-
-    def __post_init__(self) -> None:
-        require_octets("custodian", self.address, ADDRESS_BYTES)
-
-
-@dataclass(frozen=True, slots=True)
-class SealedRecord:
-    """All that sealing makes. Ciphertext and header are public; wraps go to the custodians' stores only.
-
-    ``custody_wraps`` are in the order of ``header.custodians``. ``journal_wrap`` is the author's own means to
-    retry (``reseal_consent``): it stays in the author's journal until the publish is final, then goes.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedRecord(SealedWraps):
+    """All that ``seal_record`` makes: the wraps and their header, and the ciphertext, which is public too."""
 
     ciphertext: bytes = field(repr=False)
-    header: Header
-    header_bytes: bytes = field(repr=False)
-    owner_wrap: bytes = field(repr=False)
-    consent_wrap: bytes = field(repr=False)
-    custody_wraps: tuple[bytes, ...] = field(repr=False)
-    journal_wrap: bytes | None = field(repr=False, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,60 +94,17 @@ def seal_record(
     Raises:
         FormatError: a size, width, key or threshold is impossible; nothing was sealed.
     """
-    check_threshold(threshold, len(custodians))
-    require_uint("epoch", epoch, EPOCH_BITS)
-    require_uint("custody generation", generation, GENERATION_BITS)
-    if len({custodian.address for custodian in custodians}) < len(custodians):
-        raise FormatError("expected different custodians; came one twice, which would hold two shares")
-    data_key = Cobblestone256Encryptor.generate_key()
-    consent_share = secrets.token_bytes(SECRET_BYTES)
-    shares = split(xor(data_key, consent_share), threshold, len(custodians))
-
-    ciphertext = _encrypt(data_key, packed, identity)
-    digest = hashlib.sha256(ciphertext).digest()
-    owner_digest, category_digest = key_digest(owner_public), key_digest(category_public)
-    owner_wrap = seal(data_key, owner_public, owner_wrap_info(identity, owner_digest, digest))
-    consent_wrap = seal(
-        consent_share, category_public, consent_wrap_info(identity, epoch, category_digest, digest)
+    recipients = Recipients(
+        epoch, owner_public, category_public, custodians, threshold, generation, journal_public
     )
-    entries, custody_wraps = [], []
-    for index, (custodian, share) in enumerate(zip(custodians, shares, strict=True), start=1):
-        recipient = key_digest(custodian.key)
-        info = custody_wrap_info(identity, generation, index, custodian.address, recipient, digest)
-        wrap = seal(share, custodian.key, info)
-        custody_wraps.append(wrap)
-        entries.append(
-            CustodianEntry(
-                address=custodian.address,
-                key_digest=recipient,
-                share_commitment=share_commitment(identity.record_id, generation, index, share),
-                wrap_digest=hashlib.sha256(wrap).digest(),
-            )
-        )
-    header = Header(
-        identity=identity,
-        ciphertext_cid=cid_of(ciphertext),
-        ciphertext_digest=digest,
-        ciphertext_size=len(ciphertext),
-        epoch=epoch,
-        owner_key_digest=owner_digest,
-        category_key_digest=category_digest,
-        threshold=threshold,
-        generation=generation,
-        custodians=tuple(entries),
-        owner_wrap_digest=hashlib.sha256(owner_wrap).digest(),
-        consent_wrap_digest=hashlib.sha256(consent_wrap).digest(),
+    keys = RecordSecrets.generate()
+    ciphertext = _encrypt(keys.data_key, packed, identity)
+    named = SealedCiphertext(
+        cid_of(ciphertext), hashlib.sha256(ciphertext).digest(), len(ciphertext), streamed=False
     )
+    wraps = wrap_keys(keys, identity, named, recipients)
     return SealedRecord(
-        ciphertext=ciphertext,
-        header=header,
-        header_bytes=header.to_bytes(),
-        owner_wrap=owner_wrap,
-        consent_wrap=consent_wrap,
-        custody_wraps=tuple(custody_wraps),
-        journal_wrap=None
-        if journal_public is None
-        else _seal_journal(consent_share, journal_public, identity, digest),
+        ciphertext=ciphertext, **{one.name: getattr(wraps, one.name) for one in fields(SealedWraps)}
     )
 
 
@@ -219,18 +147,16 @@ def _encrypt(data_key: bytes, packed: bytes, identity: RecordIdentity) -> bytes:
     return encryptor.update(packed) + encryptor.finalize()
 
 
-def _seal_journal(consent_share: bytes, public: bytes, identity: RecordIdentity, digest: bytes) -> bytes:
-    return seal(consent_share, public, journal_wrap_info(identity, key_digest(public), digest))
-
-
 __all__ = [
     "MAX_HEADER_BYTES",
     "WRAP_BYTES",
     "Custodian",
     "CustodianEntry",
     "Header",
+    "Recipients",
     "ResealedConsent",
     "SealedRecord",
+    "SealedWraps",
     "check_header",
     "open_ciphertext",
     "open_consent_wrap",

@@ -56,7 +56,10 @@ class CustodianEntry:
 
 @dataclass(frozen=True)
 class Header:
-    """How one record is sealed. Digests are SHA-256, 32 bytes; ``ciphertext_size`` is in bytes."""
+    """How one record is sealed. Digests are SHA-256, 32 bytes; ``ciphertext_size`` is in bytes.
+
+    ``streamed`` tells which layout the payload has: the document's type, and with it every digest of this header.
+    """
 
     identity: RecordIdentity
     ciphertext_cid: str
@@ -70,6 +73,7 @@ class Header:
     custodians: tuple[CustodianEntry, ...]
     owner_wrap_digest: bytes
     consent_wrap_digest: bytes
+    streamed: bool = False
 
     def __post_init__(self) -> None:
         require_text("ciphertext CID", self.ciphertext_cid, MAX_CID_BYTES)
@@ -91,7 +95,7 @@ class Header:
         """The canonical bytes: what is stored as a block, and hashed."""
         identity = self.identity
         return canonical.encode(
-            Label.HEADER,
+            Label.STREAMED_HEADER if self.streamed else Label.HEADER,
             {
                 "chainId": identity.chain_id,
                 "contract": identity.contract,
@@ -128,7 +132,7 @@ class Header:
         Raises:
             FormatError: it is not the canonical encoding of a header, or over 16 KiB.
         """
-        fields = canonical.decode(data, Label.HEADER, MAX_HEADER_BYTES)
+        kind, fields = canonical.decode_one_of(data, (Label.HEADER, Label.STREAMED_HEADER), MAX_HEADER_BYTES)
         header = cls(
             identity=RecordIdentity(
                 chain_id=fields.uint("chainId", CHAIN_ID_BITS),
@@ -149,6 +153,7 @@ class Header:
             custodians=tuple(_read_custodian(entry) for entry in fields.maps("custodians", MAX_SHARES)),
             owner_wrap_digest=fields.octets("ownerWrapDigest", DIGEST_BYTES),
             consent_wrap_digest=fields.octets("consentWrapDigest", DIGEST_BYTES),
+            streamed=kind is Label.STREAMED_HEADER,
         )
         fields.done()
         return header

@@ -10,9 +10,14 @@ import hashlib
 import json
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 from joserfc.jws import JWSRegistry, deserialize_compact
@@ -28,6 +33,8 @@ MAX_MEDIA_TYPE_BYTES = 255
 _ALGORITHM = "ES256K"
 _TIME_BITS = 40
 _COORDINATE_BYTES = 32
+SIGNATURE_BYTES = 64
+"""The signature in a JWS: r and s, 32 bytes each, big-endian (RFC 8812)."""
 _MAX_HEADER_CHARACTERS = 2048
 
 
@@ -49,6 +56,14 @@ def sign_detached(signer: Signer, content: bytes, media_type: str, signed_at_sec
         media_type: RFC 6838, such as ``application/fhir+json``; a full type, for ``cty``.
         signed_at_seconds: seconds since 1970-01-01 UTC.
     """
+    protected = protected_header(signer, media_type, signed_at_seconds)
+    digest = signing_hash(protected)
+    digest.update(content)
+    return compact(protected, signer.sign_digest(digest.digest())[:SIGNATURE_BYTES])
+
+
+def protected_header(signer: Signer, media_type: str, signed_at_seconds: int) -> str:
+    """The first part of what ``sign_detached`` gives: it is known before any content is."""
     point = signer.public_key
     header = {
         "alg": _ALGORITHM,
@@ -63,12 +78,17 @@ def sign_detached(signer: Signer, content: bytes, media_type: str, signed_at_sec
             "y": _encode(point[_COORDINATE_BYTES:]),
         },
     }
-    protected = _encode(
-        json.dumps(header, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
-    )
-    digest = hashlib.sha256(protected.encode("ascii") + b".")
-    digest.update(content)
-    return f"{protected}..{_encode(signer.sign_digest(digest.digest())[:64])}"
+    return _encode(json.dumps(header, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode())
+
+
+def signing_hash(protected: str) -> "hashlib._Hash":
+    """A SHA-256 that holds all of the signing input but the content, which may follow in pieces (RFC 7797)."""
+    return hashlib.sha256(protected.encode("ascii") + b".")
+
+
+def compact(protected: str, signature: bytes) -> str:
+    """The detached JWS of a protected header and a signature of 64 bytes, r and s."""
+    return f"{protected}..{_encode(require_octets('JWS signature', signature, SIGNATURE_BYTES))}"
 
 
 def verify_detached(jws: str, content: bytes, expected_author: bytes) -> JwsHeader:
@@ -81,30 +101,50 @@ def verify_detached(jws: str, content: bytes, expected_author: bytes) -> JwsHead
         FormatError: check 1 fails.
         SignatureError: check 2 or 3 fails.
     """
-    require_octets("expected author", expected_author, ADDRESS_BYTES)
-    header = _read_header(jws)
-    media_type = require_text("JWS cty", header["cty"], MAX_MEDIA_TYPE_BYTES)
-    signed_at_seconds = require_uint("JWS iat", header["iat"], _TIME_BITS)
-    jwk = header["jwk"]
-    if not isinstance(jwk, dict) or set(jwk) != {"crv", "kty", "x", "y"}:
-        raise FormatError("JWS: expected a jwk of crv, kty, x and y; came another")
-    author = address_of(_coordinate(jwk["x"]) + _coordinate(jwk["y"]))
-    if not secrets.compare_digest(author, expected_author):
-        raise SignatureError(
-            f"JWS: expected the key of 0x{expected_author.hex()}; came that of 0x{author.hex()}"
-        )
+    header, jwk = _read_header(jws, expected_author)
     try:
         deserialize_compact(
             jws.encode("ascii"),
-            ECKey.import_key({key: str(value) for key, value in jwk.items()}),
+            ECKey.import_key(dict(jwk)),
             registry=_registry(len(content)),
             payload=content,
         )
     except (JoseError, ValueError) as error:
-        raise SignatureError(
-            f"JWS: expected 0x{expected_author.hex()} to have signed these bytes; it did not ({type(error).__name__})"
-        ) from None
-    return JwsHeader(author, media_type, signed_at_seconds)
+        raise _not_signed(expected_author, error) from None
+    return header
+
+
+def read_protected(protected: str, expected_author: bytes) -> JwsHeader:
+    """Checks 1 and 2 of ``verify_detached``, by the protected header alone, before any content is there.
+
+    Raises:
+        FormatError, SignatureError: as ``verify_detached``.
+    """
+    return _read_header(compact(protected, bytes(SIGNATURE_BYTES)), expected_author)[0]
+
+
+def verify_digest(jws: str, digest: bytes, expected_author: bytes) -> JwsHeader:
+    """``verify_detached``, of content that went through ``signing_hash``: ``digest`` is its result, 32 bytes.
+
+    Raises:
+        FormatError, SignatureError: as ``verify_detached``.
+    """
+    header, jwk = _read_header(jws, expected_author)
+    signature = _decode(jws.rpartition(".")[2])
+    halves = (int.from_bytes(signature[:_COORDINATE_BYTES]), int.from_bytes(signature[_COORDINATE_BYTES:]))
+    try:
+        x, y = (int.from_bytes(_decode(jwk[name])) for name in ("x", "y"))
+        public = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256K1()).public_key()
+        public.verify(encode_dss_signature(*halves), digest, ec.ECDSA(Prehashed(SHA256())))
+    except (InvalidSignature, ValueError) as error:
+        raise _not_signed(expected_author, error) from None
+    return header
+
+
+def _not_signed(expected_author: bytes, error: Exception) -> SignatureError:
+    return SignatureError(
+        f"JWS: expected 0x{expected_author.hex()} to have signed these bytes; it did not ({type(error).__name__})"
+    )
 
 
 def _registry(content_bytes: int) -> JWSRegistry:
@@ -117,7 +157,24 @@ def _registry(content_bytes: int) -> JWSRegistry:
     return registry
 
 
-def _read_header(jws: str) -> dict[str, object]:
+def _read_header(jws: str, expected_author: bytes) -> tuple[JwsHeader, Mapping[str, str]]:
+    """What a JWS says of itself, and its key, which is the expected author's."""
+    require_octets("expected author", expected_author, ADDRESS_BYTES)
+    header = _parse_header(jws)
+    media_type = require_text("JWS cty", header["cty"], MAX_MEDIA_TYPE_BYTES)
+    signed_at_seconds = require_uint("JWS iat", header["iat"], _TIME_BITS)
+    jwk = header["jwk"]
+    if not isinstance(jwk, dict) or set(jwk) != {"crv", "kty", "x", "y"}:
+        raise FormatError("JWS: expected a jwk of crv, kty, x and y; came another")
+    author = address_of(_coordinate(jwk["x"]) + _coordinate(jwk["y"]))
+    if not secrets.compare_digest(author, expected_author):
+        raise SignatureError(
+            f"JWS: expected the key of 0x{expected_author.hex()}; came that of 0x{author.hex()}"
+        )
+    return JwsHeader(author, media_type, signed_at_seconds), {key: str(value) for key, value in jwk.items()}
+
+
+def _parse_header(jws: str) -> dict[str, object]:
     if not isinstance(jws, str) or len(jws) > MAX_JWS_CHARACTERS or not jws.isascii():
         raise FormatError(f"JWS: expected at most {MAX_JWS_CHARACTERS} ASCII characters; came something else")
     parts = jws.split(".")
@@ -138,7 +195,7 @@ def _read_header(jws: str) -> dict[str, object]:
         raise FormatError(
             f"JWS: expected alg {_ALGORITHM} over unencoded bytes (b64 false, critical); came another"
         )
-    if len(_decode(parts[2])) != 64:
+    if len(_decode(parts[2])) != SIGNATURE_BYTES:
         raise FormatError("JWS: expected a signature of 64 bytes; came another size")
     return header
 

@@ -125,27 +125,40 @@ def open_with_shares(
     """The packed payload, by both locks: the consent share and t custodians' shares by index (1..n).
 
     Raises:
+        HeaderError, WrongShareError, FormatError: as ``combine_shares``.
+        DigestMismatchError: the ciphertext is not the one that the header names.
+        OpenError: the consent share is wrong, or the author did not seal what the header says.
+    """
+    return open_ciphertext(combine_shares(consent_share, shares, header, identity), header, ciphertext)
+
+
+def combine_shares(
+    consent_share: bytes, shares: Mapping[int, bytes], header: Header, identity: RecordIdentity
+) -> bytes:
+    """The data key (32 bytes), by both locks; whether it is the record's own shows when the content opens.
+
+    Raises:
         HeaderError: the header is not of ``identity``, the record as the ledger has it.
         WrongShareError: some shares are wrong; it names whose, so that the others can be used.
         FormatError: fewer than t shares came.
-        DigestMismatchError: the ciphertext is not the one that the header names.
-        OpenError: the consent share is wrong, or the author did not seal what the header says.
     """
     require_identity(header, identity)
     require_octets("consent share", consent_share, SECRET_BYTES)
     if wrong := wrong_shares(header, shares):
         raise WrongShareError(wrong)
-    custody_share = combine(shares, header.threshold)
-    return open_ciphertext(xor(consent_share, custody_share), header, ciphertext)
+    return xor(consent_share, combine(shares, header.threshold))
 
 
 def open_ciphertext(data_key: bytes, header: Header, ciphertext: bytes) -> bytes:
     """The packed payload, by the data key (32 bytes).
 
     Raises:
+        FormatError: the header is of a streamed content: ``crypto.streamed_opening`` opens it.
         DigestMismatchError: the ciphertext is not the one that the header names.
         OpenError: it does not open with this key for this record.
     """
+    if header.streamed:
+        raise FormatError("expected the header of a whole content; came that of a streamed one")
     if len(ciphertext) != header.ciphertext_size:
         raise DigestMismatchError(
             f"ciphertext: expected {header.ciphertext_size} bytes; came {len(ciphertext)}. Fetch it elsewhere"
@@ -183,6 +196,7 @@ def _secret(what: str, opened: bytes) -> bytes:
 
 
 __all__ = [
+    "combine_shares",
     "open_ciphertext",
     "open_consent_wrap",
     "open_custody_wrap",

@@ -59,7 +59,13 @@ class Payload:
 
 
 def commitment(payload: Payload) -> bytes:
-    """The salted commitment that the ledger shows, 32 bytes.
+    """The salted commitment that the ledger shows, 32 bytes."""
+    digest = hashlib.sha256(payload.content).digest()
+    return commitment_of(payload.salt, payload.media_type, digest, payload.signature)
+
+
+def commitment_of(salt: bytes, media_type: str, content_digest: bytes, signature: str) -> bytes:
+    """``commitment``, of a content whose SHA-256 is known.
 
     SHA-256 of: label and zero, salt (32), SHA-256(media type in UTF-8), SHA-256(content), SHA-256(signature).
     """
@@ -67,10 +73,10 @@ def commitment(payload: Payload) -> bytes:
         b"".join(
             (
                 Label.PAYLOAD_COMMITMENT.prefix,
-                payload.salt,
-                hashlib.sha256(payload.media_type.encode()).digest(),
-                hashlib.sha256(payload.content).digest(),
-                hashlib.sha256(payload.signature.encode()).digest(),
+                salt,
+                hashlib.sha256(media_type.encode()).digest(),
+                content_digest,
+                hashlib.sha256(signature.encode()).digest(),
             )
         )
     ).digest()
