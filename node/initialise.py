@@ -7,8 +7,9 @@ them is refused.
 import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -49,6 +50,7 @@ def initialise_node(
     engine: str = "anvil",
     passphrase_file: Path | None = None,
     cost: PassphraseCost = DEFAULT_COST,
+    further: Mapping[str, Any] | None = None,
 ) -> SignedMessage:
     """Makes a node in ``directory`` and returns its enrolment, which is also written to ``enrolment.json``.
 
@@ -60,6 +62,7 @@ def initialise_node(
         passphrase_file: an existing file (0600) with the keystore's passphrase; one is made with a random
             passphrase, in the directory, when absent.
         cost: how hard the keystore's passphrase is to guess.
+        further: other settings of ``NodeConfig`` by name, such as those of its store and its database.
 
     Raises:
         ConfigurationError: there is a node already, or a setting cannot be used.
@@ -80,18 +83,38 @@ def initialise_node(
             rpc_urls=tuple(rpc_urls),
             engine=engine,
             passphrase_file=Path("passphrase") if passphrase_file is None else passphrase_file.absolute(),
+            **(further or {}),
         )
     except ValidationError as error:
         raise ConfigurationError(f"the node cannot be made so: {faults(error.errors())}") from None
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.chmod(0o700)
-    identity = _make_keys(settings, cost)
+    identity = _make_keys(settings.path(settings.passphrase_file), settings.path(settings.keystore), cost)
     _write(directory / settings.deployment, json.dumps(scope_of.to_json(), indent=2) + "\n")
     _make_database(settings)
     enrolment = _enrolment(settings, identity, scope_of)
     _write(directory / ENROLMENT_FILE, enrolment.model_dump_json(indent=2) + "\n")
     _write(directory / CONFIG_FILE, settings.to_toml())
     return enrolment
+
+
+def make_keys(directory: Path, cost: PassphraseCost = DEFAULT_COST) -> bytes:
+    """Makes only the keys of a node to be, or finds those of an earlier run; its account's address (20 bytes).
+
+    A chain that admits members alone must know their accounts before the contract can be deployed on it, and only
+    then can ``initialise_node`` make the rest.
+
+    Raises:
+        crypto.KeyfileError: a file that is there cannot be trusted.
+    """
+    directory = directory.absolute()
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory.chmod(0o700)
+    defaults = NodeConfig.model_fields
+    passphrase_file, keystore = (
+        directory / defaults[name].default for name in ("passphrase_file", "keystore")
+    )
+    return _make_keys(passphrase_file, keystore, cost).address
 
 
 def renew_enrolment(directory: Path) -> Path:
@@ -143,8 +166,12 @@ def open_identity(settings: NodeConfig) -> Identity:
     Raises:
         crypto.KeyfileError: a file cannot be trusted, or the passphrase does not fit.
     """
-    passphrase = read_private(settings.path(settings.passphrase_file), _SMALL_FILE_BYTES)
-    return Identity.open(settings.path(settings.keystore), passphrase.decode().rstrip("\r\n"))
+    return _open_keys(settings.path(settings.passphrase_file), settings.path(settings.keystore))
+
+
+def _open_keys(passphrase_file: Path, keystore: Path) -> Identity:
+    passphrase = read_private(passphrase_file, _SMALL_FILE_BYTES)
+    return Identity.open(keystore, passphrase.decode().rstrip("\r\n"))
 
 
 def read_deployment(path: Path) -> Deployment:
@@ -160,15 +187,14 @@ def read_deployment(path: Path) -> Deployment:
         raise ConfigurationError(f"{path}: expected a ledger's deployment as JSON: {error}") from error
 
 
-def _make_keys(settings: NodeConfig, cost: PassphraseCost) -> Identity:
-    passphrase_file, keystore = settings.path(settings.passphrase_file), settings.path(settings.keystore)
+def _make_keys(passphrase_file: Path, keystore: Path, cost: PassphraseCost) -> Identity:
     if not passphrase_file.exists():
         atomic_write_private(passphrase_file, secrets.token_urlsafe(32).encode() + b"\n")
     if not keystore.exists():
         passphrase = read_private(passphrase_file, _SMALL_FILE_BYTES).decode().rstrip("\r\n")
         made = MemberSecrets(AccountKey.generate(), (EncryptionKey.generate(),), secrets.token_bytes(32))
         write_keystore(keystore, made, passphrase, cost)
-    return open_identity(settings)
+    return _open_keys(passphrase_file, keystore)
 
 
 def _make_database(settings: NodeConfig) -> None:

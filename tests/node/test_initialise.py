@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from node_offline import NOWHERE, initialise_offline, offline_node
+from node_offline import CHEAP, NOWHERE, initialise_offline, offline_node
 
 from crypto.errors import KeyfileError
 from ledger.messages import MemberKeys, from_json, recover
@@ -197,3 +197,19 @@ def offline_again(directory: Path) -> object:
     from node.node import Node
 
     return Node(NodeConfig.load(directory / "node"))
+
+
+def test_keys_made_before_the_deployment_are_the_ones_that_the_node_has(tmp_path: Path) -> None:
+    address = initialise.make_keys(tmp_path / "node", CHEAP)
+    assert initialise.make_keys(tmp_path / "node", CHEAP) == address
+    assert not (tmp_path / "node" / "node.toml").exists()
+    assert member_keys(initialise_offline(tmp_path)).member == address
+
+
+def test_further_settings_are_written_and_unknown_ones_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="colour"):
+        initialise_offline(tmp_path, further={"colour": "blue"})
+    assert not (tmp_path / "node").exists()
+    initialise_offline(tmp_path, further={"custodians": 3, "threshold": 2})
+    config = NodeConfig.load(tmp_path / "node")
+    assert (config.custodians, config.threshold) == (3, 2)
