@@ -61,6 +61,9 @@ class NodeConfig(BaseSettings):
     """How many custodians (n) hold each record; 0 = all active ones, at most five."""
     threshold: int = Field(default=0, ge=0, le=32)
     """How many of them (t) open it; 0 = the network's minimum, or a majority of n where that is more."""
+    replicas: int = Field(default=3, ge=0, le=32)
+    """How many custodians hold a record whole before the ledger is told of it, as far as it has so many; 0 = all.
+    Never fewer than one more than open it, where there is one."""
     backup_quota_bytes: int = Field(default=10 * 1024**3, ge=0)
     """How much room wallets' backups may take here."""
     free_disk_bytes: int = Field(default=256 * 1024**2, ge=0)

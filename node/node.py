@@ -73,7 +73,7 @@ class Node:
         self.deployment = read_deployment(config.path(config.deployment))
         self.identity = open_identity(config)
         self.database = Database(config.database)
-        self.database.create_all()
+        self.database.migrate()
         self.metrics = Metrics()
         self.chain = Chain(config.rpc_url, ENGINES[config.engine])
         self.outbox = DatabaseOutbox(self.database)
@@ -106,7 +106,9 @@ class Node:
         self.history = History(database, ledger, identity)
 
     def _make_record_services(self, new_stopwatch: NewStopwatch) -> None:
-        policy = CustodyPolicy(self.config.custodians or None, self.config.threshold or None)
+        policy = CustodyPolicy(
+            self.config.custodians or None, self.config.threshold or None, self.config.replicas
+        )
         self.records = RecordServices(
             self.identity,
             self.ledger,

@@ -44,7 +44,9 @@ class PublicationSteps:
         *,
         new_stopwatch: NewStopwatch = Stopwatch,
         wait_seconds: float = WAIT_SECONDS,
+        replicas: int = 3,
     ) -> None:
+        """``replicas``: how many custodians hold a record whole before the ledger is told (0: all of its)."""
         self._keys = keys
         self._ledger = ledger
         self._keyrings = keyrings
@@ -53,6 +55,7 @@ class PublicationSteps:
         self._sender = sender
         self._new_stopwatch = new_stopwatch
         self._wait_seconds = wait_seconds
+        self._replicas = replicas
         self._locks = tuple(threading.RLock() for _ in range(64))
 
     @contextmanager
@@ -127,7 +130,7 @@ class PublicationSteps:
         if self._reseal_if_stale(publication, watch):
             return True
         header = Header.from_bytes(publication.records[0].header)
-        enough = enough_of(header.threshold, len(header.custodians))
+        enough = enough_of(header.threshold, len(header.custodians), self._replicas)
         with watch.step("deposit"):
             outcome = self._distributor.distribute(publication, enough, self._wait_seconds)
         if outcome.complete < enough:

@@ -7,7 +7,7 @@ into the own store → journal, one transaction → custodians → ledger → fi
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ledger import calls
 from ledger.entities import PatientStatus, Record, RecordStatus
@@ -45,8 +45,12 @@ class Publisher:
         *,
         clock: Clock = SYSTEM_CLOCK,
         new_stopwatch: NewStopwatch = Stopwatch,
+        is_healthy: Callable[[bytes], bool] = lambda _: True,
     ) -> None:
-        """``content_key``: 32 secret bytes that stay the same for ever; they key the digests that find duplicates."""
+        """``content_key``: 32 secret bytes that stay the same for ever; they key the digests that find duplicates.
+
+        ``is_healthy`` tells of a custodian, by its account, whether it answers now.
+        """
         self._keys = keys
         self._ledger = ledger
         self._patients = patients
@@ -59,6 +63,7 @@ class Publisher:
         self._content_key = content_key
         self._clock = clock
         self._new_stopwatch = new_stopwatch
+        self._is_healthy = is_healthy
 
     def publish(self, identifier: PatientIdentifier, bundle: bytes) -> Publication:
         """Publishes a bundle of the patient with this identifier; what was published before is left as it is.
@@ -174,7 +179,13 @@ class Publisher:
         plan: CustodyPlan | None = None
         sealed: list[tuple[bytes, SealedPayload]] = []
         if fresh:
-            plan = plan_custody(snapshot.state, self._keys.address, self._policy)
+            plan = plan_custody(
+                snapshot.state,
+                self._keys.address,
+                self._policy,
+                patient=patient,
+                is_healthy=self._is_healthy,
+            )
             keyring = self._keyrings.current_keyring(patient)
             for tag, payload in fresh.items():
                 one = seal_payload(

@@ -80,7 +80,14 @@ class RecordServices:
         self.journal = PublishJournal(database)
         distributor = Distributor(identity, self.peers, self.blocks, self.journal)
         self.steps = PublicationSteps(
-            identity, ledger, keyrings, self.journal, distributor, sender, new_stopwatch=new_stopwatch
+            identity,
+            ledger,
+            keyrings,
+            self.journal,
+            distributor,
+            sender,
+            new_stopwatch=new_stopwatch,
+            replicas=policy.replicas,
         )
         self.publisher = Publisher(
             identity,
@@ -94,6 +101,7 @@ class RecordServices:
             policy,
             content_key(identity.encryption_keys[-1]),
             new_stopwatch=new_stopwatch,
+            is_healthy=self.peers.is_healthy,
         )
         asker = AccessAsker(identity, ledger, openings, sender)
         collector = ShareCollector(ledger, self.peers)

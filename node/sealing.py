@@ -1,8 +1,8 @@
 """From a payload to a sealed record: who holds shares, and the one order in which things are signed and sealed."""
 
-import random
+import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from crypto.binding import RecordIdentity
@@ -23,14 +23,17 @@ NONCE_BITS = 63
 """Bits of a record's random nonce: what every database's integer holds of the ledger's 64."""
 MOST_CUSTODIANS = 5
 """How many custodians hold a record unless the configuration says otherwise."""
+_CHOICE_LABEL = b"phr/v1/custodian-choice"
 
 
 @dataclass(frozen=True, slots=True)
 class CustodyPolicy:
-    """How many custodians, and how many of them open lock 2; None: as the network's members allow."""
+    """How many custodians, and how many of them open lock 2 (None: as the network's members allow), and ``replicas``:
+    how many must hold a record whole before the ledger is told of it (0: all)."""
 
     custodians: int | None = None
     threshold: int | None = None
+    replicas: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +43,29 @@ class CustodyPlan:
     custodians: tuple[Custodian, ...]
     threshold: int
 
-    @property
-    def enough(self) -> int:
-        """How many must acknowledge before the ledger may be told: one more than open lock 2, where there is one."""
-        return enough_of(self.threshold, len(self.custodians))
+
+def enough_of(threshold: int, count: int, replicas: int) -> int:
+    """How many of ``count`` custodians must acknowledge before the ledger may be told.
+
+    min(n, t + 1), so that losing any one custodian after publishing loses no record, where n > t; and ``replicas``,
+    as far as there are custodians (0: all of them).
+    """
+    return max(min(count, threshold + 1), min(count, replicas or count))
 
 
-def enough_of(threshold: int, count: int) -> int:
-    """min(n, t + 1): so that losing any one custodian after publishing loses no record, where n > t."""
-    return min(count, threshold + 1)
+def plan_custody(
+    state: LedgerState,
+    own: bytes,
+    policy: CustodyPolicy,
+    *,
+    patient: bytes = b"",
+    is_healthy: Callable[[bytes], bool] = lambda _: True,
+) -> CustodyPlan:
+    """Chooses custodians among the active ones: this node where it is one, then the healthy ones, then the others.
 
-
-def plan_custody(state: LedgerState, own: bytes, policy: CustodyPolicy) -> CustodyPlan:
-    """Chooses custodians among the active ones: this node where it is one, the others at random.
+    Among equals the order is that of SHA-256(label, patient, custodian): even over patients, and the same for all
+    records of one patient while the same custodians are healthy. Where the policy leaves their number open, one that
+    is down is not chosen if the healthy ones can lose another and are still ``replicas``.
 
     The threshold is the policy's, else more than half of them, and never below the network's minimum or 2.
 
@@ -64,21 +77,33 @@ def plan_custody(state: LedgerState, own: bytes, policy: CustodyPolicy) -> Custo
         for address, member in state.members.items()
         if member.active and member.roles & Role.CUSTODIAN.bit and member.keys
     }
-    others = [address for address in active if address != own]
     count = min(policy.custodians or MOST_CUSTODIANS, len(active))
-    threshold = max(policy.threshold or count // 2 + 1, state.minimum_threshold, 2)
+    healthy = {address for address in active if address == own or is_healthy(address)}
+    if policy.custodians is None and policy.replicas and len(healthy) < count:
+        fewer = len(healthy)
+        if fewer > _threshold(fewer, state, policy) and fewer >= min(policy.replicas, count):
+            count = fewer
+    threshold = _threshold(count, state, policy)
     if count < threshold:
         raise Unavailable(
             f"expected at least {threshold} active custodians, by the network's rules and this node's; there are "
             f"{len(active)} of which {count} may be used: enrol custodians or change the custodian policy",
             code="too-few-custodians",
         )
-    chosen = [own] if own in active else []
-    chosen += random.SystemRandom().sample(others, count - len(chosen))
+
+    def rank(address: bytes) -> tuple[bool, bool, bytes]:
+        digest = hashlib.sha256(_CHOICE_LABEL + patient + address).digest()
+        return address != own, address not in healthy, digest
+
+    chosen = sorted(active, key=rank)[:count]
     return CustodyPlan(
         tuple(Custodian(address, active[address].current_keys.encryption_key) for address in chosen),
         threshold,
     )
+
+
+def _threshold(count: int, state: LedgerState, policy: CustodyPolicy) -> int:
+    return max(policy.threshold or count // 2 + 1, state.minimum_threshold, 2)
 
 
 @dataclass(frozen=True, slots=True)
