@@ -36,6 +36,40 @@ def add(store: BlockStore, content: bytes | ByteStream, limit_bytes: int | None 
     return _build(VerifiedBlockStore(store), content, limit_bytes)
 
 
+class DagWriter:
+    """``add``, for content that is pushed here in pieces instead of being read from a stream."""
+
+    def __init__(self, store: BlockStore) -> None:
+        self._builder = _Builder(VerifiedBlockStore(store))
+        self._rest = bytearray()
+        self._empty = True
+
+    def write(self, piece: bytes) -> None:
+        """Takes the next piece, of any size, and stores the blocks that became whole.
+
+        Raises:
+            StoreFullError, BlockCorruptError: as ``add``; blocks stored so far stay, without a root.
+        """
+        self._rest += piece
+        while len(self._rest) >= CHUNK_BYTES:
+            self._append(bytes(memoryview(self._rest)[:CHUNK_BYTES]))
+            del self._rest[:CHUNK_BYTES]
+
+    def finish(self) -> Cid:
+        """Stores what is left, the root last; returns its CID. To be called once.
+
+        Raises:
+            StoreFullError, BlockCorruptError: as ``add``.
+        """
+        if self._rest or self._empty:
+            self._append(bytes(self._rest))
+        return self._builder.root()
+
+    def _append(self, chunk: bytes) -> None:
+        self._empty = False
+        self._builder.append(chunk)
+
+
 def cid_of(content: bytes | ByteStream, limit_bytes: int | None = None) -> Cid:
     """The CID that ``add`` would return, with nothing stored.
 

@@ -280,3 +280,20 @@ def _refused(store: MemoryBlockStore, root: Cid, *, reads_leaves: bool = False) 
     if not reads_leaves:
         with pytest.raises(DagError):
             list(unixfs.blocks_of(store, root))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    size=st.one_of(st.integers(0, 10), st.integers(-3, 3).map(lambda edge: 2 * MIB + edge)),
+    piece_bytes=st.sampled_from([1000, 4096, MIB - 1, MIB, 3 * MIB]),
+)
+def test_write_in_pieces_of_any_size_gives_the_cid_of_the_whole(size, piece_bytes):
+    content = bytes(range(251)) * (size // 251 + 1)
+    content = content[:size]
+    store = MemoryBlockStore()
+    writer = unixfs.DagWriter(store)
+    for start in range(0, size, piece_bytes):
+        writer.write(content[start : start + piece_bytes])
+    root = writer.finish()
+    assert root == unixfs.cid_of(content)
+    assert b"".join(unixfs.cat(store, root)) == content
