@@ -217,7 +217,7 @@ class PostgresServer:
             name: a lower-case letter or ``_``, then such, digits and ``_``; at most 63.
             password_file: a file in libpq's format (``PGPASSFILE``), made with a random password, mode 0600, owned by
                 whoever runs this; it is kept where it is there.
-            template: a database to copy, with all that is in it; nobody may be connected to it.
+            template: another database of this method to copy, with all that is in it; nobody may be connected to it.
 
         Returns:
             The SQLAlchemy URL for ``NodeConfig.database_url``. It names the password's file, and holds no secret.
@@ -251,6 +251,10 @@ class PostgresServer:
                 )
                 connection.execute(sql.SQL("CREATE DATABASE {} OWNER {} {}").format(role, role, copied))
             connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(role))
+        if template is not None:
+            with self.administrator(name) as connection:
+                given = sql.SQL("REASSIGN OWNED BY {} TO {}").format(sql.Identifier(template), role)
+                connection.execute(given)
         return self.url(name, password_file)
 
     def drop_database(self, name: str) -> None:

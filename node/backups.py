@@ -62,7 +62,11 @@ class Backups:
                     code="backup-outdated",
                 )
             self._make_room(connection, locator, len(sealed))
-            connection.execute(backups.insert().values(locator=locator, version=version, sealed=sealed))
+            connection.execute(
+                backups.insert().values(
+                    locator=locator, version=version, sealed=sealed, size_bytes=len(sealed)
+                )
+            )
 
     def _make_room(self, connection: Connection, locator: bytes, size_bytes: int) -> None:
         """Deletes the oldest versions of this locator, down to none where room is short.
@@ -71,13 +75,11 @@ class Backups:
         version may always replace the former ones.
         """
         of_locator = backups.c.locator == locator
-        length = func.length(backups.c.sealed)
+        size = backups.c.size_bytes
         held = connection.execute(
-            select(backups.c.version, length.label("size_bytes"))
-            .where(of_locator)
-            .order_by(backups.c.version)
+            select(backups.c.version, size).where(of_locator).order_by(backups.c.version)
         ).all()
-        taken = connection.execute(select(func.coalesce(func.sum(length), 0))).scalar_one() + size_bytes
+        taken = int(connection.execute(select(func.coalesce(func.sum(size), 0))).scalar_one()) + size_bytes
         gone: list[int] = []
         for row in held:
             if len(held) - len(gone) < KEPT_VERSIONS and taken <= self._quota_bytes:

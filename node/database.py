@@ -1,117 +1,195 @@
-"""The node's database: any that SQLAlchemy speaks, SQLite in the node's directory unless told otherwise."""
+"""The node's database: SQLite in the node's directory unless told otherwise, or PostgreSQL."""
 
-import os
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from types import ModuleType
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, select
+from sqlalchemy import Connection, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from node.errors import ConfigurationError
-from node.schema import metadata
-from node.tables import SCHEMA_VERSION, schema_version
+from node import database_postgres as postgres
+from node import database_sqlite as sqlite
+from node.database_errors import DatabaseUnavailable, foreseen
+from node.errors import ConfigurationError, NodeError
 
-_BUSY_TIMEOUT_MILLISECONDS = 30_000
-_READ_ONLY = "phr_read_only"
+PATIENCE_SECONDS = 3.0
+"""For how long after the database went away a caller waits for it to come back, as in a restart."""
+CLAIM_SECONDS = 10.0
+"""For how long a start waits for an earlier process of the node to be gone."""
+_LOOK_AGAIN_SECONDS = 0.1
 
 
 class Database:
-    """Transactions on one database. Safe between threads; every commit is on disk when it returns."""
+    """Transactions on one database. Safe between threads; every commit is on disk when it returns.
+
+    Every transaction may raise, beside what its statements do, DatabaseUnavailable (the database is away or busy) and
+    DatabaseFull: nothing of it was written then, unless the connection was lost in the very moment of the commit.
+    """
 
     def __init__(self, url: str) -> None:
         """Opens the database of an SQLAlchemy URL; nothing is read yet.
 
         Raises:
-            ConfigurationError: the URL cannot be understood, or its driver is not installed.
+            ConfigurationError: the URL cannot be understood, its driver is not installed, or it is neither SQLite's
+                nor PostgreSQL's.
         """
         try:
             parsed = make_url(url)
-            self._engine = create_engine(
-                parsed, hide_parameters=True, pool_size=20, max_overflow=40, pool_pre_ping=True
+            self._on_postgres = parsed.get_backend_name() == "postgresql"
+            options = (
+                postgres.engine_options(parsed)
+                if self._on_postgres
+                else {"pool_size": 20, "max_overflow": 40}
             )
+            self._engine = create_engine(parsed, hide_parameters=True, pool_pre_ping=True, **options)
         except (SQLAlchemyError, ImportError) as error:
             raise ConfigurationError(
-                f"expected a database URL such as sqlite:////srv/node.db: {error}"
+                "expected a database URL such as sqlite:////srv/node.db or "
+                f"postgresql+psycopg://node@/node?host=/run/postgresql: {error}"
             ) from error
-        if self._engine.dialect.name == "sqlite":
-            _make_sqlite_durable(self._engine)
-            if parsed.database not in (None, "", ":memory:"):
-                _make_private(Path(str(parsed.database)))
+        if self._on_postgres:
+            postgres.prepare(self._engine)
+            self._reading = self._engine.execution_options(**postgres.READING)
+        elif parsed.get_backend_name() == "sqlite":
+            sqlite.prepare(self._engine, parsed)
+            self._reading = self._engine.execution_options(**{sqlite.READ_ONLY: True})
+        else:
+            raise ConfigurationError(f"expected SQLite or PostgreSQL; came {parsed.get_backend_name()}")
+        self._away_since: float | None = None
+        self._claim: Connection | None = None
+        self._claiming = threading.Lock()
 
-    def create_all(self) -> None:
-        """Makes the tables that are missing, and refuses a database of another schema version.
+    def migrate(self) -> None:
+        """Makes the schema, or brings an older one to this program's version; several processes may try at once.
 
         Raises:
-            ConfigurationError: the database was written by another version of this program, or cannot be opened.
+            ConfigurationError: a newer program wrote the database, it cannot be opened, or it would not keep what it
+                acknowledged.
         """
         try:
-            with self._engine.connect() as connection:
-                known = inspect(connection).has_table(schema_version.name)
-            metadata.create_all(self._engine)
             with self.begin() as connection:
-                found = connection.execute(select(schema_version.c.version)).scalar_one_or_none()
-                if found is None and not known:
-                    connection.execute(schema_version.insert().values(version=SCHEMA_VERSION))
-                    found = SCHEMA_VERSION
-        except SQLAlchemyError as error:
+                if self._on_postgres:
+                    postgres.require_durable(connection)
+                _migrations().upgrade(connection)
+        except ConfigurationError:
+            raise
+        except (SQLAlchemyError, NodeError) as error:
             raise ConfigurationError(f"the node's database cannot be used: {error}") from error
-        if found != SCHEMA_VERSION:
-            raise ConfigurationError(
-                f"expected a database of schema version {SCHEMA_VERSION}; came {found}: "
-                "run the version of this program that wrote it"
-            )
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """A transaction that may write: committed, and on disk, at the end; rolled back on an error."""
-        with self._engine.begin() as connection:
+        """A transaction that may read and then write on what it read: no other writer is between.
+
+        Committed, and on disk, at the end; rolled back on an error.
+        """
+        with self._translated(), self._connected(writing=True) as connection, connection.begin():
+            if self._on_postgres:
+                postgres.wait_for_writers(connection)
+            yield connection
+
+    @contextmanager
+    def append(self) -> Iterator[Connection]:
+        """A transaction each of whose statements is right by itself: inserts that a unique key guards, updates and
+        deletes of one statement. As ``begin``, but such writers do not wait for each other on PostgreSQL."""
+        with self._translated(), self._connected(writing=True) as connection, connection.begin():
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads: one consistent view, never waiting for writers on SQLite."""
-        with self._engine.connect().execution_options(**{_READ_ONLY: True}) as connection:
+        """A transaction that only reads: one consistent view, never waiting for writers."""
+        with self._translated(), self._connected(writing=False) as connection:
             yield connection
 
+    def claim(self) -> None:
+        """Makes this process the only running node on the database, until it ends or ``close``; again asks whether
+        it still is. SQLite's file lies in the node's directory, which has a lock of its own.
+
+        Raises:
+            ConfigurationError: another process runs a node on this database.
+            DatabaseUnavailable: the database does not answer.
+        """
+        if not self._on_postgres:
+            return
+        with self._claiming, self._translated():
+            if self._claim is not None and self._still_claimed(self._claim):
+                return
+            give_up_at = time.monotonic() + CLAIM_SECONDS
+            while True:
+                connection = self._connect(writing=True).execution_options(isolation_level="AUTOCOMMIT")
+                if postgres.claim(connection):
+                    # Detached: the pool must neither lend nor close it.
+                    connection.detach()
+                    self._claim = connection
+                    return
+                connection.close()
+                if time.monotonic() > give_up_at:
+                    raise ConfigurationError(
+                        "another process runs a node on this database: stop that one first, or give each node a "
+                        "database of its own"
+                    )
+                time.sleep(_LOOK_AGAIN_SECONDS)
+
     def close(self) -> None:
-        """Closes every idle connection."""
+        """Closes every idle connection, and gives up the claim."""
+        with self._claiming:
+            if self._claim is not None:
+                self._claim.close()
+                self._claim = None
         self._engine.dispose()
 
+    def _still_claimed(self, connection: Connection) -> bool:
+        try:
+            connection.exec_driver_sql("SELECT 1")
+        except SQLAlchemyError:
+            # The session ended, and its lock with it.
+            connection.close()
+            self._claim = None
+            return False
+        return True
 
-def _make_private(path: Path) -> None:
-    """Lets no other account of this machine read who is whose patient; SQLite gives its side files the same mode."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError:
-        return  # what cannot be opened is told, with the reason, when it is used
-    try:
-        if os.fstat(descriptor).st_mode & 0o077:
-            os.fchmod(descriptor, 0o600)
-    finally:
-        os.close(descriptor)
+    @contextmanager
+    def _connected(self, *, writing: bool) -> Iterator[Connection]:
+        with self._connect(writing=writing) as connection:
+            yield connection
+
+    def _connect(self, *, writing: bool) -> Connection:
+        """A connection; one that does not come is waited for while the database has been away for a moment only.
+
+        Nothing was said yet, so that trying again is always safe.
+        """
+        while True:
+            try:
+                connection = (self._engine if writing else self._reading).connect()
+            except SQLAlchemyError as error:
+                now = time.monotonic()
+                self._away_since = self._away_since or now
+                if (
+                    not isinstance(foreseen(error), DatabaseUnavailable)
+                    or not self._on_postgres
+                    or now - self._away_since > PATIENCE_SECONDS
+                ):
+                    raise
+                time.sleep(_LOOK_AGAIN_SECONDS)
+            else:
+                self._away_since = None
+                return connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            known = foreseen(error)
+            if known is None:
+                raise
+            raise known from error
 
 
-def _make_sqlite_durable(engine: Engine) -> None:
-    """WAL with an fsync at each commit; transactions begin by our own BEGIN, as SQLAlchemy's manual advises.
+def _migrations() -> ModuleType:
+    # Alembic is loaded where it is needed: most commands never open a database.
+    from node import migrations
 
-    A writer takes the write lock at once (BEGIN IMMEDIATE): a lock taken half-way could fail at once with
-    SQLITE_BUSY instead of waiting. Source: SQLite documentation, "BEGIN TRANSACTION" and "PRAGMA synchronous".
-    """
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MILLISECONDS}")
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = FULL")
-        cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        read_only = connection.get_execution_options().get(_READ_ONLY, False)
-        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+    return migrations

@@ -217,7 +217,7 @@ def _first_token(staff: StaffRegister) -> str:
 
 def _open_database(settings: NodeConfig) -> Database:
     database = Database(settings.database)
-    database.create_all()
+    database.migrate()
     return database
 
 

@@ -1,6 +1,7 @@
 """The tables of the node's foundation. Tables of custody and of publishing are in modules of their own.
 
-Portable SQL only: addresses are 20 bytes, ids and digests 32, times POSIX seconds.
+Portable SQL only: addresses are 20 bytes, ids and digests 32, times POSIX seconds. Whoever changes a table adds a
+migration (``node.migrations``); a test compares the two on every engine.
 """
 
 from typing import Any
@@ -20,7 +21,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-SCHEMA_VERSION = 1
 metadata = MetaData()
 
 ADDRESS: TypeEngine[bytes] = LargeBinary(20)
@@ -42,7 +42,16 @@ def seconds(name: str) -> Column[int]:
     return Column(name, BigInteger, nullable=False)
 
 
-schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
+def number() -> Column[int]:
+    """The primary key of a table whose rows have no other: the database numbers them, in the order of writing."""
+    # SQLite numbers rows by itself only where the type is INTEGER, which holds 63 bits there.
+    return Column("number", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True)
+
+
+schema_version = Table(
+    "schema_version", metadata, Column("version", Integer, primary_key=True, autoincrement=False)
+)
+"""For programs of before migrations: they refuse a database whose version is not 1. Alembic has a table of its own."""
 
 events = Table(
     "events",
@@ -103,7 +112,7 @@ follow_state = Table(
 outbox = Table(
     "outbox",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
+    number(),
     digest("transaction_hash", unique=True),
     Column("nonce", BigInteger, nullable=False),
     Column("raw", LargeBinary, nullable=False),
@@ -168,12 +177,15 @@ backups = Table(
     digest("locator", primary_key=True),
     Column("version", BigInteger, primary_key=True, autoincrement=False),
     Column("sealed", LargeBinary, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False, server_default="0"),
+    Index("backups_by_size", "size_bytes"),
 )
+"""``size_bytes`` is the length of ``sealed``: the quota is a sum over all rows, and is taken from its index."""
 
 grants = Table(
     "grants",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
+    number(),
     digest("consent_id"),
     digest("bundle_digest"),
     address("patient"),
@@ -199,7 +211,7 @@ openings = Table(
 opening_log = Table(
     "opening_log",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
+    number(),
     address("auditor"),
     address("patient"),
     Column("sequence", BigInteger, nullable=False),

@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, String, Table
 
-from node.tables import address, digest, metadata, seconds
+from node.tables import address, digest, metadata, number, seconds
 
 CID_CHARACTERS = 64
 
@@ -51,7 +51,7 @@ deposits = Table(
 releases = Table(
     "releases",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
+    number(),
     address("patient"),
     Column("sequence", BigInteger, nullable=False),
     digest("record_id"),
@@ -66,7 +66,7 @@ releases = Table(
 own_reads = Table(
     "own_reads",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
+    number(),
     address("patient"),
     digest("record_id"),
     seconds("read_at"),

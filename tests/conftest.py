@@ -1,3 +1,10 @@
 """What every room's tests can use: see tests/support."""
 
-pytest_plugins = ["chain_fixtures", "node_fixtures", "custody_world", "phr_commands"]
+pytest_plugins = [
+    "database_fixtures",
+    "chain_fixtures",
+    "node_fixtures",
+    "custody_world",
+    "phr_commands",
+    "kubo_fixtures",
+]

@@ -44,7 +44,7 @@ def fill(backups: Backups) -> int:
 @pytest.fixture
 def backups(tmp_path: Path) -> Iterator[Backups]:
     database = Database(f"sqlite:///{tmp_path / 'node.db'}")
-    database.create_all()
+    database.migrate()
     yield Backups(database, 20_000)
     database.close()
 

@@ -21,7 +21,7 @@ OTHER_SIGNING = RequestKey.of_backup(OTHER.signing_seed).caller.identifier
 
 def open_backups(path: Path, quota_bytes: int = 10**7) -> Backups:
     database = Database(f"sqlite:///{path / 'node.db'}")
-    database.create_all()
+    database.migrate()
     return Backups(database, quota_bytes)
 
 

@@ -14,13 +14,13 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from node.database import Database
 from node.errors import ConfigurationError
 from node.schema import metadata
-from node.tables import block_times, schema_version
+from node.tables import block_times
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
     made = Database(f"sqlite:///{tmp_path / 'node.db'}")
-    made.create_all()
+    made.migrate()
     return made
 
 
@@ -78,25 +78,12 @@ def test_writers_at_once_all_succeed(database: Database) -> None:
     assert (failures, count(database)) == ([], 80)
 
 
-def test_create_all_again_changes_nothing(database: Database) -> None:
-    database.create_all()
-    with database.read() as connection:
-        assert connection.execute(select(schema_version.c.version)).scalars().all() == [1]
-
-
-def test_database_of_another_version_is_refused(database: Database) -> None:
-    with database.begin() as connection:
-        connection.execute(schema_version.update().values(version=2))
-    with pytest.raises(ConfigurationError, match="schema version 1; came 2"):
-        database.create_all()
-
-
 @pytest.mark.parametrize(
     "url", ["nonsense", "sqlite:////no/such/directory/node.db", "postgresql+nodriver://x/y"]
 )
 def test_url_that_cannot_be_used_is_refused_in_words(url: str) -> None:
     with pytest.raises(ConfigurationError):
-        Database(url).create_all()
+        Database(url).migrate()
 
 
 def test_every_table_and_index_can_be_made_on_postgresql() -> None:

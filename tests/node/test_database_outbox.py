@@ -11,7 +11,7 @@ from node.outbox import DatabaseOutbox
 
 def open_outbox(path: Path) -> DatabaseOutbox:
     database = Database(f"sqlite:///{path}")
-    database.create_all()
+    database.migrate()
     return DatabaseOutbox(database)
 
 

@@ -32,7 +32,7 @@ from vocabulary import Category, Purpose, Reason, Role
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
     made = Database(f"sqlite:///{tmp_path / 'node.db'}")
-    made.create_all()
+    made.migrate()
     return made
 
 

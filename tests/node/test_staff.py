@@ -14,14 +14,14 @@ from node.staff import StaffMember, StaffRegister
 @pytest.fixture
 def register(tmp_path: Path) -> StaffRegister:
     database = Database(f"sqlite:///{tmp_path / 'node.db'}")
-    database.create_all()
+    database.migrate()
     return StaffRegister(database)
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> StaffRegister:
     database = Database(f"sqlite:///{tmp_path_factory.mktemp('staff') / 'node.db'}")
-    database.create_all()
+    database.migrate()
     StaffRegister(database).add("kim", "physician")
     return StaffRegister(database)
 

@@ -166,7 +166,7 @@ class CustodyWorld:
         directory = self.directory / identity.address.hex()
         directory.mkdir()
         database = Database(f"sqlite:///{directory / 'node.db'}")
-        database.create_all()
+        database.migrate()
         head_clock = TestClock(0.0)
 
         def no_block(number: int) -> Any:

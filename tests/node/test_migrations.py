@@ -1,0 +1,169 @@
+"""Migrations: old databases go on with all they have, two programs never meet in one, newer ones are refused."""
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, select, text
+
+from node import migrations
+from node.database import Database
+from node.errors import ConfigurationError
+from node.schema import metadata
+from node.tables import backups, schema_version
+
+BEFORE = Path(__file__).with_name("schema-1.sql")
+
+
+def rows_of(database: Database) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of every table, without what later versions added."""
+    found = {}
+    with database.read() as connection:
+        for table in metadata.sorted_tables:
+            names = [column.name for column in table.c if column is not backups.c.size_bytes]
+            columns = ", ".join(f'"{name}"' for name in names)
+            rows = connection.execute(text(f'SELECT {columns} FROM "{table.name}"')).all()
+            found[table.name] = sorted((tuple(row) for row in rows), key=repr)
+    del found[schema_version.name]
+    return found
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Database:
+    """A database that a program of before migrations wrote."""
+    path = tmp_path / "node.db"
+    connection = sqlite3.connect(path)
+    connection.executescript(BEFORE.read_text())
+    connection.close()
+    return Database(f"sqlite:///{path}")
+
+
+def test_database_of_before_migrations_is_adopted_with_every_row(old: Database) -> None:
+    before = rows_of(old)
+    assert {len(rows) for rows in before.values()} == {3}
+    old.migrate()
+    assert rows_of(old) == before
+    with old.read() as connection:
+        assert migrations.current(connection) == migrations.newest()
+        sizes = connection.execute(select(backups.c.sealed, backups.c.size_bytes)).all()
+    assert [row.size_bytes for row in sizes] == [len(row.sealed) for row in sizes]
+
+
+def test_database_that_was_adopted_is_refused_by_programs_of_before_migrations(old: Database) -> None:
+    old.migrate()
+    with old.read() as connection:
+        # They ask for version 1 in this table, and end when they find another.
+        assert connection.execute(select(schema_version.c.version)).scalars().all() == [2]
+
+
+def test_schema_of_the_baseline_is_what_those_programs_made(old: Database, tmp_path: Path) -> None:
+    def tables_of(database: Database) -> dict[str, Any]:
+        with database.read() as connection:
+            look = inspect(connection)
+            return {
+                name: (
+                    [(one["name"], str(one["type"]), one["nullable"]) for one in look.get_columns(name)],
+                    look.get_pk_constraint(name)["constrained_columns"],
+                    sorted((one["name"], tuple(one["column_names"])) for one in look.get_indexes(name)),
+                    sorted(tuple(one["column_names"]) for one in look.get_unique_constraints(name)),
+                )
+                for name in look.get_table_names()
+                if name != "alembic_version"
+            }
+
+    fresh = Database(f"sqlite:///{tmp_path / 'fresh.db'}")
+    with fresh.begin() as connection:
+        migrations.upgrade(connection, "0001")
+    assert tables_of(fresh) == tables_of(old)
+
+
+def test_migrations_make_what_the_metadata_says(new_database: Database) -> None:
+    with new_database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": False})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_migrating_again_changes_nothing(new_database: Database) -> None:
+    before = rows_of(new_database)
+    new_database.migrate()
+    assert rows_of(new_database) == before
+
+
+def test_every_version_leads_to_the_next(empty_database: Database) -> None:
+    with empty_database.begin() as connection:
+        migrations.upgrade(connection, "0001")
+    with empty_database.begin() as connection:
+        assert migrations.current(connection) == "0001"
+        connection.execute(
+            text("INSERT INTO backups (locator, version, sealed) VALUES (:locator, 1, :sealed)"),
+            {"locator": bytes(32), "sealed": b"sealed"},
+        )
+    empty_database.migrate()
+    with empty_database.read() as connection:
+        assert connection.execute(select(backups.c.size_bytes)).scalar_one() == 6
+
+
+def test_database_of_a_newer_program_is_refused_and_unchanged(new_database: Database) -> None:
+    with new_database.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigurationError, match=r"0002 or older; came 9999: run the version"):
+        new_database.migrate()
+    with new_database.read() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "9999"
+
+
+def test_database_of_an_unknown_version_before_migrations_is_refused(old: Database) -> None:
+    with old.begin() as connection:
+        connection.execute(schema_version.update().values(version=7))
+    with pytest.raises(ConfigurationError, match=r"schema version 1.*came \[7\]"):
+        old.migrate()
+
+
+def test_migration_that_fails_leaves_the_old_version_whole(
+    old: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = rows_of(old)
+    # An index of this name stands in the way of the last step but one, after tables were changed already.
+    with old.begin() as connection:
+        connection.execute(text("CREATE INDEX backups_by_size ON backups (version)"))
+    with pytest.raises(ConfigurationError):
+        old.migrate()
+    assert rows_of(old) == before
+    with old.begin() as connection:
+        assert migrations.current(connection) is None
+        connection.execute(text("DROP INDEX backups_by_size"))
+    old.migrate()
+    assert rows_of(old) == before
+
+
+_MIGRATE = """
+import sys
+from node.database import Database
+sys.stdin.readline()
+Database(sys.argv[1]).migrate()
+"""
+
+
+def test_processes_that_migrate_at_once_do_it_once(empty_database: Database) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _MIGRATE, empty_database.url],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    ended = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
+    assert ended == [("", 0)] * 3
+    with empty_database.read() as connection:
+        assert migrations.current(connection) == migrations.newest()
+        assert connection.execute(select(schema_version.c.version)).scalars().all() == [2]
