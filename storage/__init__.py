@@ -23,8 +23,11 @@ from storage.errors import (
     DagError,
     StorageError,
     StoreAccessError,
+    StoreAnswerError,
     StoreFullError,
+    StoreUnavailableError,
 )
+from storage.kubo import KuboBlockStore
 from storage.memory import MemoryBlockStore
 from storage.transfer import Transfer, copy_dag
 
@@ -41,10 +44,13 @@ __all__ = [
     "Codec",
     "DagError",
     "EmbeddedBlockStore",
+    "KuboBlockStore",
     "MemoryBlockStore",
     "StorageError",
     "StoreAccessError",
+    "StoreAnswerError",
     "StoreFullError",
+    "StoreUnavailableError",
     "Transfer",
     "VerifiedBlockStore",
     "check_block",

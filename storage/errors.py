@@ -35,3 +35,11 @@ class StoreFullError(StorageError):
 
 class StoreAccessError(StorageError):
     """The store's directory cannot be used: rights, a symbolic link, a foreign format, a failing disk."""
+
+
+class StoreUnavailableError(StorageError):
+    """The store does not answer, or not in time; what was asked may have happened, and asking again is safe."""
+
+
+class StoreAnswerError(StorageError):
+    """What answers is no such store, or gives more than it can have: not to be trusted."""

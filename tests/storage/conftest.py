@@ -1,20 +1,46 @@
-"""The stores that the behaviour suite runs against: add a function to ``_STORES`` and the suite covers it."""
+"""The stores that the behaviour suite runs against: add a fixture's name to ``_STORES`` and the suite covers it."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kubo_fixtures import store_of
 
+from engines.kubo import KuboDaemon
 from storage import BlockStore, EmbeddedBlockStore, MemoryBlockStore, VerifiedBlockStore
 
-_STORES: dict[str, Callable[[Path], BlockStore]] = {
-    "memory": lambda _: MemoryBlockStore(),
-    "embedded": lambda directory: EmbeddedBlockStore(directory / "blocks"),
-    "verified": lambda directory: VerifiedBlockStore(EmbeddedBlockStore(directory / "blocks")),
-}
+_STORES = [
+    "memory_store",
+    "embedded_store",
+    "verified_store",
+    pytest.param("kubo_store", marks=pytest.mark.network),
+]
 
 
-@pytest.fixture(params=sorted(_STORES))
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlockStore:
+@pytest.fixture(params=_STORES)
+def store(request: pytest.FixtureRequest) -> BlockStore:
     """An empty store of each kind."""
-    return _STORES[request.param](tmp_path)
+    made: BlockStore = request.getfixturevalue(request.param)
+    return made
+
+
+@pytest.fixture
+def memory_store() -> BlockStore:
+    return MemoryBlockStore()
+
+
+@pytest.fixture
+def embedded_store(tmp_path: Path) -> BlockStore:
+    return EmbeddedBlockStore(tmp_path / "blocks")
+
+
+@pytest.fixture
+def verified_store(tmp_path: Path) -> BlockStore:
+    return VerifiedBlockStore(EmbeddedBlockStore(tmp_path / "blocks"))
+
+
+@pytest.fixture
+def kubo_store(kubo: KuboDaemon) -> Iterator[BlockStore]:
+    store = store_of(kubo)
+    yield store
+    store.close()

@@ -1,0 +1,46 @@
+"""Kubo daemons for tests: real ones, on free ports of 127.0.0.1, ended by the test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engines import EngineNotBuilt, find_binary
+from engines.kubo import KuboDaemon
+from engines.kubo_swarm import KuboSwarm, create_swarm
+from storage import KuboBlockStore
+
+_PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def ipfs_binary() -> Path:
+    """The built ``ipfs``; the test is skipped, saying how to build it, when there is none."""
+    try:
+        return find_binary(_PROJECT, "ipfs")
+    except EngineNotBuilt as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def kubo(ipfs_binary: Path, tmp_path: Path) -> Iterator[KuboDaemon]:
+    """A running daemon with an empty repository, the only one of its swarm."""
+    with new_swarm(tmp_path, ipfs_binary, 1) as swarm:
+        yield swarm.daemons[0]
+
+
+@pytest.fixture
+def kubo_pair(ipfs_binary: Path, tmp_path: Path) -> Iterator[KuboSwarm]:
+    """Two running daemons that are connected."""
+    with new_swarm(tmp_path, ipfs_binary, 2) as swarm:
+        yield swarm
+
+
+def new_swarm(directory: Path, binary: Path, count: int) -> KuboSwarm:
+    """Daemons with empty repositories, not started."""
+    return create_swarm([directory / f"kubo-{number}" for number in range(count)], binary)
+
+
+def store_of(daemon: KuboDaemon, *, call_seconds: float = 30.0) -> KuboBlockStore:
+    """The block store of a daemon."""
+    return KuboBlockStore(daemon.rpc_url, daemon.secret_file.read_text().strip(), call_seconds=call_seconds)
