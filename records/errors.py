@@ -44,5 +44,9 @@ class PatientMismatchError(RecordsError):
     """The bundle is not, or not only, about the patient it is published for."""
 
 
+class UnsuitableFileError(RecordsError):
+    """The file, or what is told of it, cannot be a record."""
+
+
 class SchemaUnavailableError(RecordsError):
     """The FHIR schema that validation needs is not installed."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from records.errors import InvalidBundleError, Issue
 from records.survey import Json
-from vocabulary import FIRST_DAY, LAST_DAY, UNDATED, DayPeriod
+from vocabulary import FIRST_DAY, LAST_DAY, SENSITIVE_CATEGORIES, UNDATED, Category, DayPeriod
 
 _CLINICAL = (
     "effective",
@@ -136,6 +136,11 @@ def day_range(text: str, location: str) -> DayPeriod:
     except ValueError:
         issue = Issue(location, "a day of the calendar", "a day that does not exist")
         raise InvalidBundleError((issue,)) from None
+
+
+def shown_period(category: Category, period: DayPeriod) -> DayPeriod:
+    """The period as the ledger shows it: a sensitive record tells only its calendar years."""
+    return period.calendar_years() if category in SENSITIVE_CATEGORIES else period
 
 
 @lru_cache(maxsize=4096)

@@ -19,7 +19,7 @@ from records.errors import InputTooLargeError
 from records.limits import DEFAULT_LIMITS, InputLimits
 from records.patient import check_patient
 from records.payload import FHIR_JSON, PatientIdentifier, RecordPayload
-from records.periods import hull, period_of
+from records.periods import hull, period_of, shown_period
 from records.reading import SourceBundle, SourceEntry, read_bundle
 from records.references import References
 from records.sensitivity import labelled, sensitive_categories
@@ -109,7 +109,7 @@ def _whole(
     if category is None:
         category = Category.PATIENT_SUMMARY if _is_patient_summary(bundle) else Category.DOCUMENT
     period = _whole_period(bundle, placed)
-    return RecordPayload(category, FHIR_JSON, raw, _shown(category, period), len(bundle.entries))
+    return RecordPayload(category, FHIR_JSON, raw, shown_period(category, period), len(bundle.entries))
 
 
 def _whole_period(bundle: SourceBundle, placed: Sequence[Placed]) -> DayPeriod:
@@ -142,12 +142,9 @@ def _is_patient_summary(bundle: SourceBundle) -> bool:
 def _payload(bundle: SourceBundle, group: Group, placed: Sequence[Placed]) -> RecordPayload:
     content = _collection(bundle, sorted(group.home + group.context))
     period = hull(placed[index].period for index in group.home)
-    return RecordPayload(group.category, FHIR_JSON, content, _shown(group.category, period), len(group.home))
-
-
-def _shown(category: Category, period: DayPeriod) -> DayPeriod:
-    """The period as the ledger shows it: a sensitive record tells only its calendar years."""
-    return period.calendar_years() if category in SENSITIVE_CATEGORIES else period
+    return RecordPayload(
+        group.category, FHIR_JSON, content, shown_period(group.category, period), len(group.home)
+    )
 
 
 def _collection(bundle: SourceBundle, indexes: Sequence[int]) -> bytes:
