@@ -5,7 +5,7 @@ This is an edge: nothing else of the node reads the environment or looks for fil
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -52,8 +52,14 @@ class NodeConfig(BaseSettings):
     """The ledger's deployment, as ``ledger.deploy.Deployment`` in JSON."""
     database_url: str = ""
     """An SQLAlchemy URL; ``node.db`` in the directory, when empty."""
+    store: Literal["embedded", "kubo"] = "embedded"
+    """Where blocks are kept: in files of the directory ``blocks``, or in a Kubo daemon."""
     blocks: Path = Path("blocks")
-    """The directory of the block store."""
+    """The directory of the embedded block store."""
+    kubo_url: str = ""
+    """Where the RPC of this member's Kubo daemon answers; on this machine, since the RPC speaks no TLS."""
+    kubo_secret_file: Path | None = None
+    """A file (0600) with the bearer secret of that RPC."""
     keystore: Path = Path("keystore")
     passphrase_file: Path = Path("passphrase")
     """A file (0600) with the keystore's passphrase."""
@@ -81,7 +87,7 @@ class NodeConfig(BaseSettings):
     def _is_url(cls, value: str) -> str:
         return _checked_url(value)
 
-    @field_validator("rpc_url")
+    @field_validator("rpc_url", "kubo_url")
     @classmethod
     def _is_url_or_empty(cls, value: str) -> str:
         return value and _checked_url(value)
@@ -102,6 +108,8 @@ class NodeConfig(BaseSettings):
     def _is_consistent(self) -> "NodeConfig":
         if self.custodians and self.threshold > self.custodians:
             raise ValueError("expected a threshold of at most the number of custodians")
+        if self.store == "kubo" and not (self.kubo_url and self.kubo_secret_file):
+            raise ValueError("expected kubo_url and kubo_secret_file, the daemon that store = kubo means")
         if not self.chain_urls:
             raise ValueError("expected rpc_urls, the JSON-RPC endpoints of the chain, or one as rpc_url")
         if len(set(self.chain_urls)) < len(self.chain_urls):

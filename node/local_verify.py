@@ -29,6 +29,7 @@ from ledger.events import Access, LoggedAccess
 from ledger.heads import first_access_word, head_count, next_access_word
 from ledger.state import LedgerState
 from ledger.verification import Divergence
+from node.block_store import open_block_store
 from node.config import NodeConfig
 from node.database import Database
 from node.deposits import Deposit, DepositStore
@@ -39,7 +40,7 @@ from node.release import identity_of
 from node.tables import accesses
 from node.tables_custody import block_references, releases
 from node.tables_publish import publication_records
-from storage import BlockStore, Cid, EmbeddedBlockStore, StorageError, corrupt_blocks, unixfs
+from storage import BlockStore, Cid, StorageError, corrupt_blocks, unixfs
 
 STEP = 11
 """The step of ``ledger.verify`` that this is."""
@@ -58,8 +59,8 @@ def local_check(directory: Path) -> Callable[[LedgerState, Block], Divergence | 
         config = NodeConfig.load(directory)
         database = Database(config.database)
         try:
-            store = EmbeddedBlockStore(config.path(config.blocks))
-            return LocalVerification(open_identity(config), database, store, state, block).run()
+            with open_block_store(config) as opened:
+                return LocalVerification(open_identity(config), database, opened.store, state, block).run()
         finally:
             database.close()
 

@@ -3,7 +3,6 @@
 import fcntl
 import math
 import os
-import shutil
 import threading
 from typing import Self
 
@@ -16,6 +15,7 @@ from ledger.sender import Sender
 from node.app import create_app
 from node.background import Following, Housekeeping
 from node.backups import Backups
+from node.block_store import open_block_store
 from node.config import NodeConfig
 from node.database import Database
 from node.errors import ConfigurationError, NotInTime, Unavailable
@@ -40,7 +40,6 @@ from node.sealing import CustodyPolicy
 from node.staff import StaffRegister
 from node.status import Holdings, Status
 from node.stopwatch import NewStopwatch, Stopwatch
-from storage import EmbeddedBlockStore
 
 LOCK_FILE = "lock"
 PRUNE_SECONDS = 60.0
@@ -109,11 +108,12 @@ class Node:
         policy = CustodyPolicy(
             self.config.custodians or None, self.config.threshold or None, self.config.replicas
         )
+        self._opened_store = open_block_store(self.config)
         self.records = RecordServices(
             self.identity,
             self.ledger,
             self.database,
-            EmbeddedBlockStore(self.config.path(self.config.blocks)),
+            self._opened_store.store,
             self.sender,
             patients=self.patients,
             keyrings=self.keyrings,
@@ -121,7 +121,7 @@ class Node:
             openings=self.openings,
             policy=policy,
             reserve_bytes=self.config.free_disk_bytes,
-            free_bytes=lambda: shutil.disk_usage(self.config.directory).free,
+            free_bytes=self._opened_store.free_bytes,
             new_stopwatch=new_stopwatch,
         )
 
@@ -200,6 +200,7 @@ class Node:
         self.housekeeping.stop()
         self.following.stop()
         self.records.close()
+        self._opened_store.close()
         self.chain.close()
         self.database.close()
         if self._lock is not None:

@@ -23,7 +23,13 @@ from ledger.errors import (
 from node.errors import NodeError
 from node.request_body import faults
 from records.errors import InputTooLargeError, RecordsError, SchemaUnavailableError
-from storage.errors import BlockNotFoundError, BlockTooLargeError, StorageError, StoreFullError
+from storage.errors import (
+    BlockNotFoundError,
+    BlockTooLargeError,
+    StorageError,
+    StoreFullError,
+    StoreUnavailableError,
+)
 from wire.problem import Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -44,6 +50,7 @@ _BY_TYPE: tuple[tuple[type[Exception], int, str, str], ...] = (
     (BlockNotFoundError, 404, "block-not-found", "Not found"),
     (BlockTooLargeError, 413, "too-large", "Too large"),
     (StoreFullError, 507, "store-full", "No room is left"),
+    (StoreUnavailableError, 503, "store-unavailable", "The block store does not answer"),
     (StorageError, 500, "storage-error", "The block store failed"),
 )
 """First match counts: subclasses stand before their bases."""

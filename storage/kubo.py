@@ -121,6 +121,15 @@ class KuboBlockStore:
         """As ``BlockStore.cids``; one list, as of one moment."""
         return iter((*self._held_raw(), *self._marked(_Mark.DAG_PB)))
 
+    def free_bytes(self) -> int:
+        """How far the repository is from what its operator lets it grow to (``Datastore.StorageMax``); 0 beyond."""
+        doing = "asking for free room"
+        answer = self._rpc.json("repo/stat", {"size-only": "true"}, doing)
+        try:
+            return max(int(answer["StorageMax"]) - int(answer["RepoSize"]), 0)
+        except (KeyError, TypeError, ValueError):
+            raise self._rpc.strange(f"{answer!r:.100}", doing) from None
+
     def close(self) -> None:
         """Closes the connections to the daemon."""
         self._rpc.close()
