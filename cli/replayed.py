@@ -32,8 +32,8 @@ def read_deployment(path: Path) -> "Deployment":
 @contextmanager
 def open_chain(place: NetworkPlace) -> "Iterator[tuple[Chain, Deployment]]":
     """A client of the network's chain, and which contract on it is ours."""
-    from ledger.chain import Chain
+    from ledger.endpoints import connect
 
     deployment = read_deployment(place.deployment_path)
-    with Chain(place.rpc_url, place.engine) as chain:
+    with connect(place.rpc_urls or (place.rpc_url,), place.engine, deployment) as chain:
         yield chain, deployment

@@ -3,6 +3,7 @@
 Source: Ethereum JSON-RPC specification (execution-apis); blocks by hash are EIP-1898. Why not web3.py: ADR 0050.
 """
 
+import time
 from collections.abc import Sequence
 from itertools import count
 from typing import Any
@@ -25,10 +26,12 @@ from ledger.blocks import (
     quantity,
 )
 from ledger.engine import Engine
-from ledger.errors import AnswerTooLarge, ChainAnswerInvalid, ChainUnreachable, RpcRefused
+from ledger.errors import AnswerTooLarge, BlockUnknown, ChainAnswerInvalid, ChainUnreachable, RpcRefused
 
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
 """The largest answer that is read: 100,000 logs of batched accesses fit."""
+ANSWER_SECONDS = 300.0
+"""The longest that one answer may take from its first byte to its last: each read alone is limited too."""
 BlockId = int | bytes | None
 """A block by number, by hash (32 bytes), or the latest final one (None)."""
 
@@ -68,6 +71,13 @@ class Chain:
     def close(self) -> None:
         """Closes the connections; the chain cannot be used afterwards."""
         self._client.close()
+
+    def hold(self, block_number: int, block_hash: bytes) -> None:
+        """Tells that this final block was taken in. One endpoint is held to it by the follower itself."""
+
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with some of the chain's endpoints while the others do, in words; none has only one."""
+        return ()
 
     def request_bytes(self, method: str, parameters: Sequence[Any]) -> bytes:
         """The endpoint's whole answer to one request, unparsed: for readers of millions of logs."""
@@ -118,15 +128,23 @@ class Chain:
         """One block's header.
 
         Raises:
-            ChainAnswerInvalid: this chain has no such block (yet).
+            BlockUnknown: this chain has no such block (yet).
         """
         if isinstance(block, bytes):
             answer = self.request("eth_getBlockByHash", ["0x" + block.hex(), False])
         else:
             answer = self.request("eth_getBlockByNumber", [self._tag(block), False])
         if answer is None:
-            raise ChainAnswerInvalid(f"the chain at {self.place} has no block {_block_text(block)}")
-        return parse_block(answer)
+            raise BlockUnknown(f"the chain at {self.place} has no block {_block_text(block)}")
+        found = parse_block(answer)
+        if (isinstance(block, int) and found.number != block) or (
+            isinstance(block, bytes) and found.hash != block
+        ):
+            raise ChainAnswerInvalid(
+                f"the chain at {self.place} was asked for block {_block_text(block)}; block {found.number}, "
+                f"0x{found.hash.hex()}, came"
+            )
+        return found
 
     def call(self, to: bytes, call_data: bytes, block: BlockId = None, sender: bytes | None = None) -> bytes:
         """What a contract (20 bytes) returns to ``call_data`` at a block, without a transaction.
@@ -171,7 +189,13 @@ class Chain:
 
     def send_raw(self, raw: bytes) -> bytes:
         """Hands in a signed transaction; its hash (32 bytes). RpcRefused where the endpoint does not take it."""
-        return data(self.request("eth_sendRawTransaction", ["0x" + raw.hex()]), 32)
+        answer = data(self.request("eth_sendRawTransaction", ["0x" + raw.hex()]), 32)
+        if answer != keccak(raw):
+            raise ChainAnswerInvalid(
+                f"the chain at {self.place} answered with the hash 0x{answer.hex()} of another transaction than "
+                "was handed in"
+            )
+        return answer
 
     def transaction(self, transaction_hash: bytes) -> Transaction | None:
         """A transaction that the endpoint knows, mined or waiting, or None."""
@@ -209,6 +233,7 @@ class Chain:
 
     def _post(self, body: bytes) -> bytes:
         received = bytearray()
+        end = time.monotonic() + ANSWER_SECONDS
         try:
             with self._client.stream("POST", self.url, content=body) as response:
                 for chunk in response.iter_bytes():
@@ -217,6 +242,10 @@ class Chain:
                         raise AnswerTooLarge(
                             f"the chain at {self.place} answered with more than {self._max_answer_bytes} bytes: "
                             "ask for fewer blocks at once"
+                        )
+                    if time.monotonic() > end:
+                        raise ChainUnreachable(
+                            f"the chain at {self.place} took more than {ANSWER_SECONDS:.0f} s over one answer"
                         )
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__

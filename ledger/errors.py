@@ -23,6 +23,14 @@ class AnswerTooLarge(ChainAnswerInvalid):
     """An answer passed the size limit: ask for less at once."""
 
 
+class BlockUnknown(ChainAnswerInvalid):
+    """The endpoint has no such block: it never was, or the endpoint is behind."""
+
+
+class EndpointsDisagree(ChainAnswerInvalid):
+    """Endpoints of one chain tell different things, and not enough of them agree to know which is true."""
+
+
 class RpcRefused(LedgerError):
     """The endpoint answered a request with a JSON-RPC error.
 

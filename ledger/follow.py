@@ -160,6 +160,7 @@ class Follower:
                 since = self._events_since_snapshot + len(events)
                 due = since >= self._snapshot_events
                 self._store.commit(events, checkpoint, _pack(state, checkpoint) if due else None)
+                self.chain.hold(checkpoint.block_number, checkpoint.block_hash)
                 self._events_since_snapshot = 0 if due else since
                 view = self._view = View(state, checkpoint, self._advanced_at_seconds)
                 taken += len(events)
@@ -183,9 +184,11 @@ class Follower:
             time.sleep(self.chain.engine.poll_seconds)
 
     def _restore(self) -> View:
+        stored, checkpoint = self._store.load()
+        if checkpoint is not None:
+            self.chain.hold(checkpoint.block_number, checkpoint.block_hash)
         check_deployment(self.chain, self.deployment)
         self._events_since_snapshot = 0
-        stored, checkpoint = self._store.load()
         started = self._started(stored)
         if checkpoint is not None:
             checkpoint = self._still_on_chain(checkpoint)

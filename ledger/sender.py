@@ -12,7 +12,14 @@ from dataclasses import dataclass
 
 from ledger.blocks import Receipt
 from ledger.chain import Chain
-from ledger.errors import ChainUnreachable, ContractRefused, NotFinal, RpcRefused, TransactionLost
+from ledger.errors import (
+    ChainAnswerInvalid,
+    ChainUnreachable,
+    ContractRefused,
+    NotFinal,
+    RpcRefused,
+    TransactionLost,
+)
 from ledger.flight import Flight
 from ledger.outbox import Outbox
 from ledger.refusals import refusal
@@ -193,7 +200,7 @@ class Sender:
             self._flight.remove(signed.hash)
             self._next_nonce = None
             raise
-        except ChainUnreachable:
+        except (ChainUnreachable, ChainAnswerInvalid):
             # It may have arrived or not. It is journalled: whoever waits hands in the same bytes again.
             pass
         self._next_nonce = signed.nonce + 1
@@ -269,7 +276,7 @@ class Sender:
                 time.sleep(self.chain.engine.poll_seconds)
                 if time.monotonic() - self._resent_at >= self._resend_seconds:
                     self._resend()
-        except ChainUnreachable:
+        except (ChainUnreachable, ChainAnswerInvalid):
             # It may come back before the waiting caller's deadline, which ends the wait if it does not.
             time.sleep(10 * self.chain.engine.poll_seconds)
         finally:

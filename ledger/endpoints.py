@@ -1,0 +1,307 @@
+"""One chain through several endpoints: the validators of a list. Any of them may fail, fall behind, or lie.
+
+Blocks, logs, receipts and transaction counts are taken when enough endpoints tell the same; whoever tells otherwise is
+excluded and named. All else is asked of the first that answers. Which lies this finds, and what it costs: ADR 0101.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ledger.asking import SECOND_LOOK_SECONDS, Asking
+from ledger.blocks import Block, Log, Receipt, Transaction
+from ledger.chain import MAX_ANSWER_BYTES, BlockId, Chain
+from ledger.deploy import Deployment
+from ledger.endpoint import Endpoint
+from ledger.engine import Engine
+from ledger.errors import BlockUnknown, LedgerError
+from ledger.follow import Checkpoint
+
+CALL_SECONDS = 30.0
+"""How long one endpoint may take over one call, however slowly its bytes drip."""
+REVIEW_SECONDS = 10.0
+"""How often all endpoints are asked for their heads."""
+_REMEMBERED = 4_096
+
+
+def connect(urls: Sequence[str], engine: Engine, deployment: Deployment, confirmations: int = 0) -> Chain:
+    """The chain of a deployment through one endpoint, or through several; the caller closes it."""
+    if len(urls) == 1:
+        return Chain(urls[0], engine)
+    return Endpoints(urls, engine, deployment, confirmations=confirmations)
+
+
+class Endpoints(Chain):
+    """One chain through several endpoints; the first in the list that is well is asked first.
+
+    Methods raise what :class:`Chain` raises, ChainUnreachable also while fewer than ``confirmations`` answer, and
+
+    - EndpointsDisagree where they tell different things and not enough of them the same;
+    - ChainReplaced where every one of them is on another chain than what was taken in.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        engine: Engine,
+        deployment: Deployment,
+        *,
+        confirmations: int = 0,
+        timeout_seconds: float = 10.0,
+        call_seconds: float = CALL_SECONDS,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Connects to no endpoint yet.
+
+        Args:
+            urls: the endpoints, different from each other, the own validator's first.
+            confirmations: how many must tell the same before it is taken; 0 = a third of them and one more.
+        """
+        self.engine = engine
+        self.deployment = deployment
+        self.confirmations = confirmations or len(urls) // 3 + 1
+        self._clock = clock
+
+        def maker(url: str) -> Callable[[], Chain]:
+            return lambda: Chain(
+                url, engine, timeout_seconds=timeout_seconds, max_answer_bytes=max_answer_bytes
+            )
+
+        self._endpoints = [Endpoint(maker(url), clock) for url in urls]
+        self._asking = Asking(
+            self._endpoints, deployment, confirmations=self.confirmations, call_seconds=call_seconds
+        )
+        self.url = urls[0]
+        self.place = ", ".join(endpoint.place for endpoint in self._endpoints)
+        self._stale_seconds = max(3.0, 4 * engine.block_seconds)
+        self._final: Block | None = None
+        self._advancing = threading.Lock()
+        self._advanced_at = self._reviewed_at = self._missed_at = clock()
+        self._sent: dict[bytes, None] = {}
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._asking.close()
+
+    def problems(self) -> tuple[str, ...]:
+        """Each endpoint that is not asked at the moment, and why."""
+        return self._asking.problems()
+
+    def hold(self, block_number: int, block_hash: bytes) -> None:
+        """Takes a block as final: an endpoint that has another one in its place is excluded from now on."""
+        self._asking.held = Checkpoint(block_number, block_hash, 0)
+
+    def final_block(self) -> Block:
+        """The latest final block that enough endpoints have; it never goes back."""
+        now, last = self._clock(), self._final
+        stands_still = now - self._advanced_at > self._stale_seconds
+        due = self._stale_seconds if stands_still else REVIEW_SECONDS
+        if last is not None and now - self._reviewed_at > due:
+            self._review(stands_still)
+        head = self._asking.any(self._head_of)
+        if last is not None and head.number <= last.number:
+            return last
+        found = self._common_head()
+        with self._advancing:
+            if self._final is None or found.number > self._final.number:
+                self._final, self._advanced_at = found, self._clock()
+            return self._final
+
+    def block(self, block: BlockId) -> Block:
+        """One block's header, the same from enough endpoints."""
+        if block is None:
+            return self.final_block()
+        number = block
+        final = self._final
+        if final is not None and number in (final.number, final.hash):
+            return final
+        return self._asking.agreed(f"block {number!r}", lambda endpoint: endpoint.chain.block(number))
+
+    def logs(
+        self, address: bytes, from_block: int, to_block: int, topics: Sequence[bytes] | None = None
+    ) -> list[Log]:
+        """The logs of a contract, the same from enough endpoints that have all of these blocks."""
+
+        def ask(endpoint: Endpoint) -> list[Log]:
+            if endpoint.head < to_block and self._head_of(endpoint).number < to_block:
+                raise BlockUnknown(f"the chain at {endpoint.place} has not got to block {to_block}")
+            return endpoint.chain.logs(address, from_block, to_block, topics)
+
+        return self._asking.agreed(f"logs of blocks {from_block} to {to_block}", ask)
+
+    def receipts(self, hashes: Sequence[bytes]) -> list[Receipt | None]:
+        """The receipts that enough endpoints tell alike; None for each that is not mined, or not confirmed yet."""
+        if not hashes:
+            return []
+        told = self._asking.any(lambda endpoint: endpoint.chain.receipts(hashes))
+        found = [hash_ for hash_, receipt in zip(hashes, told, strict=True) if receipt is not None]
+        all_are_asked = len(found) < len(hashes) and self._clock() - self._missed_at > self._stale_seconds
+        if all_are_asked:
+            # The first may keep receipts to itself: now and then the others are asked what it says nothing of.
+            self._missed_at = self._clock()
+            found = list(hashes)
+        if not found:
+            return [None] * len(hashes)
+        wanted = len(self._endpoints) if all_are_asked else max(self.confirmations, 2)
+        answers: list[list[Receipt | None]] = []
+        for _, outcome in self._asking.each(lambda endpoint: endpoint.chain.receipts(found), wave=wanted):
+            if isinstance(outcome, list):
+                answers.append(outcome)
+            if len(answers) >= wanted:
+                break
+        confirmed = {
+            hash_: self._confirmed_receipt(hash_, [answer[place] for answer in answers])
+            for place, hash_ in enumerate(found)
+        }
+        return [confirmed.get(hash_) for hash_ in hashes]
+
+    def transaction_count(self, address: bytes, tag: str = "latest") -> int:
+        """How many transactions of an account enough endpoints have: the least of what they tell."""
+        counts: list[int] = []
+        failures: list[LedgerError] = []
+        asked = self._asking.each(
+            lambda one: one.chain.transaction_count(address, tag), wave=self.confirmations
+        )
+        for _, outcome in asked:
+            if isinstance(outcome, LedgerError):
+                failures.append(outcome)
+            else:
+                counts.append(outcome)
+            if len(counts) >= self.confirmations:
+                return min(counts)
+        raise self._asking.too_few(len(counts), failures)
+
+    def request_bytes(self, method: str, parameters: Sequence[Any]) -> bytes:
+        """The unparsed answer of the first endpoint that is well; nothing confirms it."""
+        return self._asking.any(lambda endpoint: endpoint.chain.request_bytes(method, parameters))
+
+    def request(self, method: str, parameters: Sequence[Any] = ()) -> Any:
+        """The parsed ``result`` of the first endpoint that is well; nothing confirms it."""
+        return self._asking.any(lambda endpoint: endpoint.chain.request(method, parameters))
+
+    def request_many(self, method: str, many: Sequence[Sequence[Any]]) -> list[Any]:
+        """The results of several requests from the first endpoint that is well; nothing confirms them."""
+        return self._asking.any(lambda endpoint: endpoint.chain.request_many(method, many))
+
+    def chain_id(self) -> int:
+        """The chain's EIP-155 id, which every endpoint is held to."""
+        return self.deployment.chain_id
+
+    def genesis_hash(self) -> bytes:
+        """The hash of block 0, which every endpoint is held to."""
+        return self._asking.any(lambda endpoint: endpoint.chain.genesis_hash())
+
+    def call(self, to: bytes, call_data: bytes, block: BlockId = None, sender: bytes | None = None) -> bytes:
+        """What a contract returns, by the first endpoint that is well."""
+        return self._asking.any(lambda endpoint: endpoint.chain.call(to, call_data, block, sender))
+
+    def estimate_gas(self, to: bytes | None, call_data: bytes, sender: bytes) -> int:
+        """The gas that a transaction would use, by the first endpoint that is well."""
+        return self._asking.any(lambda endpoint: endpoint.chain.estimate_gas(to, call_data, sender))
+
+    def transaction(self, transaction_hash: bytes) -> Transaction | None:
+        """A transaction that the first endpoint which is well knows."""
+        return self._asking.any(lambda endpoint: endpoint.chain.transaction(transaction_hash))
+
+    def code_hash(self, address: bytes, block: BlockId = None) -> bytes:
+        """The hash of the code at an address, by the first endpoint that is well."""
+        return self._asking.any(lambda endpoint: endpoint.chain.code_hash(address, block))
+
+    def send_raw(self, raw: bytes) -> bytes:
+        """Hands in a transaction; one that was handed in before goes to all: the first may have lost or kept it."""
+        if raw not in self._sent:
+            self._remember_sent(raw)
+            return self._asking.any(lambda endpoint: endpoint.chain.send_raw(raw))
+        outcomes = [
+            outcome for _, outcome in self._asking.each(lambda endpoint: endpoint.chain.send_raw(raw))
+        ]
+        accepted = [outcome for outcome in outcomes if isinstance(outcome, bytes)]
+        if accepted:
+            return accepted[0]
+        raise self._asking.worst([outcome for outcome in outcomes if isinstance(outcome, LedgerError)])
+
+    def _head_of(self, endpoint: Endpoint) -> Block:
+        """An endpoint's final block, which must follow on what was taken in."""
+        head, held = endpoint.chain.final_block(), self._asking.held
+        if held is not None and head.number >= held.block_number:
+            known = {held.block_number: head.hash, held.block_number + 1: head.parent_hash}.get(head.number)
+            if known != held.block_hash:
+                endpoint.require(held)
+        endpoint.head = head.number
+        return head
+
+    def _common_head(self) -> Block:
+        """The highest block that enough of the first endpoints have."""
+        heads: list[Block] = []
+        asked: list[LedgerError] = []
+        for _, outcome in self._asking.each(self._head_of, wave=max(self.confirmations, 2)):
+            if isinstance(outcome, Block):
+                heads.append(outcome)
+            else:
+                asked.append(outcome)
+            if len(heads) >= max(self.confirmations, 2):
+                break
+        if len(heads) < self.confirmations:
+            raise self._asking.too_few(len(heads), asked)
+        lowest = min(heads, key=lambda head: head.number)
+        if all(head == lowest for head in heads):
+            return lowest
+        return self._asking.agreed(
+            f"block {lowest.number}", lambda endpoint: endpoint.chain.block(lowest.number)
+        )
+
+    def _review(self, stands_still: bool) -> None:
+        """Asks all for their heads, and leaves those that stay behind the others, or tell of what nobody else has.
+
+        One of two that is ahead alone is believed only where the other one stands still.
+        """
+        self._reviewed_at = self._clock()
+        heads = self._all_heads()
+        told = sorted((head.number for head in heads.values()), reverse=True)
+        if len(told) < max(self.confirmations, 2):
+            return
+        reached = told[(self.confirmations if stands_still else max(self.confirmations, 2)) - 1]
+        if any(head.number < reached for head in heads.values()):
+            time.sleep(SECOND_LOOK_SECONDS)
+            heads |= self._all_heads()
+        for endpoint, head in heads.items():
+            others = [other.number for one, other in heads.items() if one is not endpoint]
+            if head.number < reached:
+                endpoint.rest(
+                    f"{endpoint.place} is at block {head.number}, behind block {reached} of the others"
+                )
+            elif endpoint.head_at_review > max(others):
+                endpoint.rest(
+                    f"{endpoint.place} told of block {endpoint.head_at_review} some time ago, and the others are at "
+                    f"block {max(others)}"
+                )
+            endpoint.head_at_review = head.number
+
+    def _all_heads(self) -> dict[Endpoint, Block]:
+        asked = [one for one in self._endpoints if not one.rests()]
+        outcomes = self._asking.each_of(asked, self._head_of)
+        return {endpoint: head for endpoint, head in outcomes if isinstance(head, Block)}
+
+    def _confirmed_receipt(self, transaction_hash: bytes, told: Sequence[Receipt | None]) -> Receipt | None:
+        """What enough of those asked tell, or nothing; where they differ, all are asked, and liars found."""
+        receipts = [receipt for receipt in told if receipt is not None]
+        if not receipts:
+            return None
+        if len(receipts) == len(told) >= self.confirmations and all(one == receipts[0] for one in receipts):
+            return receipts[0]
+        block_number = max(receipt.block_number for receipt in receipts)
+
+        def ask(endpoint: Endpoint) -> Receipt | None:
+            receipt = endpoint.chain.receipt(transaction_hash)
+            if receipt is None and self._head_of(endpoint).number <= block_number:
+                raise BlockUnknown(f"{endpoint.place} has not got to block {block_number}")
+            return receipt
+
+        return self._asking.agreed(f"the receipt of 0x{transaction_hash.hex()}", ask)
+
+    def _remember_sent(self, raw: bytes) -> None:
+        self._sent[raw] = None
+        while len(self._sent) > _REMEMBERED:
+            self._sent.pop(next(iter(self._sent)), None)

@@ -1,0 +1,503 @@
+"""One chain through four endpoints of which one fails, falls behind or lies: what is taken in stays the truth."""
+
+import copy
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chain_fixtures import NODE_MODULES, Key, LedgerWorld
+from eth_hash.auto import keccak
+from lying_endpoint import LyingEndpoint
+
+from ledger import calls
+from ledger.anvil import Anvil, find_anvil
+from ledger.chain import Chain
+from ledger.endpoint import EXCLUDED_SECONDS, REST_SECONDS
+from ledger.endpoints import REVIEW_SECONDS, Endpoints, connect
+from ledger.engine import ANVIL
+from ledger.errors import (
+    BlockUnknown,
+    ChainReplaced,
+    ChainUnreachable,
+    ContractRefused,
+    EndpointsDisagree,
+)
+from ledger.follow import Follower, MemoryFollowStore
+from ledger.messages import NO_RECORD, Revocation
+from ledger.outbox import MemoryOutbox
+from ledger.sender import Sender
+from ledger.transactions import sign_transaction
+from vocabulary import Role
+
+FIRST_AND_SECOND = pytest.mark.parametrize("liar", [0, 1], ids=["asked-first", "confirming"])
+
+
+class Clock:
+    """A monotonic clock that tests move on."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def pass_seconds(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+class Consortium:
+    """A ledger, four endpoints before its chain, and a follower through all four."""
+
+    def __init__(self, world: LedgerWorld, count: int = 4) -> None:
+        self.world, self.clock = world, Clock()
+        self.endpoints = [LyingEndpoint(world.chain.url) for _ in range(count)]
+        self.chain = self.connect()
+        self.store = MemoryFollowStore()
+        self.follower = Follower(self.chain, world.deployment, self.store)
+
+    def connect(self, **options: Any) -> Endpoints:
+        urls = [endpoint.url for endpoint in self.endpoints]
+        return Endpoints(urls, ANVIL, self.world.deployment, clock=self.clock, **options)
+
+    def happen(self) -> tuple[Key, Key]:
+        """A provider with a patient, and a consent that is granted and revoked."""
+        world = self.world
+        provider = world.enrol(Role.PROVIDER, Role.CONSUMER)
+        patient = world.register(provider)
+        terms = world.grant(patient, provider)
+        revocation = Revocation(patient.address, provider.address, NO_RECORD, terms.nonce)
+        world.transact(provider, calls.revoke(revocation, world.sign(patient, revocation)))
+        return provider, patient
+
+    def require_truth(self) -> None:
+        """The follower has the chain's whole history and no other."""
+        self.follower.advance()
+        assert self.follower.state == self.world.state()
+        assert self.store.events == self.world.events()
+        final = self.world.chain.final_block()
+        assert self.follower.view.checkpoint.block_hash == final.hash
+
+    def require_named(self, liar: int) -> None:
+        """The liar, and nobody else, is named among the problems."""
+        (problem,) = self.chain.problems()
+        assert self.endpoints[liar].url in problem
+
+    def close(self) -> None:
+        self.chain.close()
+        for endpoint in self.endpoints:
+            endpoint.close()
+
+
+@pytest.fixture
+def new_consortium(new_ledger: Callable[[], LedgerWorld]) -> Iterator[Callable[..., Consortium]]:
+    made: list[Consortium] = []
+
+    def make(count: int = 4) -> Consortium:
+        made.append(Consortium(new_ledger(), count))
+        return made[-1]
+
+    yield make
+    for consortium in made:
+        consortium.close()
+
+
+@pytest.fixture
+def consortium(new_consortium: Callable[..., Consortium]) -> Consortium:
+    return new_consortium()
+
+
+def test_advance_all_honest_takes_in_the_history_and_names_nobody(consortium: Consortium) -> None:
+    consortium.happen()
+    consortium.require_truth()
+    consortium.happen()
+    consortium.require_truth()
+    assert consortium.chain.problems() == ()
+
+
+def test_advance_all_honest_asks_two_for_logs_and_no_more(consortium: Consortium) -> None:
+    consortium.happen()
+    consortium.require_truth()
+    asked = [endpoint.asked.count("eth_getLogs") for endpoint in consortium.endpoints]
+    assert asked == [1, 1, 0, 0]
+
+
+@FIRST_AND_SECOND
+def test_advance_endpoint_down_fails_over_and_returns_when_it_is_back(
+    consortium: Consortium, liar: int
+) -> None:
+    consortium.happen()
+    consortium.require_truth()
+    consortium.endpoints[liar].down()
+    consortium.happen()
+    consortium.require_truth()
+    consortium.require_named(liar)
+    consortium.endpoints[liar].up()
+    consortium.clock.pass_seconds(REST_SECONDS + 1)
+    consortium.happen()
+    consortium.require_truth()
+    assert consortium.chain.problems() == ()
+
+
+def test_advance_too_many_down_takes_in_nothing_and_says_how_many(consortium: Consortium) -> None:
+    consortium.happen()
+    consortium.require_truth()
+    before = consortium.follower.view
+    for endpoint in consortium.endpoints[:3]:
+        endpoint.down()
+    consortium.happen()
+    with pytest.raises(
+        ChainUnreachable, match="1 of the chain's 4 endpoints answer, and 2 must tell the same"
+    ):
+        consortium.follower.advance()
+    assert consortium.follower.view == before
+    consortium.endpoints[0].up()
+    consortium.require_truth()
+
+
+@FIRST_AND_SECOND
+def test_advance_endpoint_hangs_is_left_after_its_time(consortium: Consortium, liar: int) -> None:
+    consortium.chain.close()
+    consortium.chain = consortium.connect(call_seconds=1.0)
+    consortium.follower = Follower(consortium.chain, consortium.world.deployment, consortium.store)
+    consortium.happen()
+    consortium.require_truth()
+    consortium.endpoints[liar].hang()
+    consortium.happen()
+    consortium.require_truth()
+    consortium.require_named(liar)
+
+
+@FIRST_AND_SECOND
+@pytest.mark.parametrize(
+    "content", [b"<html>", b'{"jsonrpc":"2.0","id":1,"result":7}', b"[]", b" " * 5_000_000], ids=len
+)
+def test_advance_malformed_or_huge_answers_are_worked_around(
+    consortium: Consortium, liar: int, content: bytes
+) -> None:
+    consortium.chain.close()
+    consortium.chain = consortium.connect(max_answer_bytes=1_000_000)
+    consortium.follower = Follower(consortium.chain, consortium.world.deployment, consortium.store)
+    consortium.endpoints[liar].send(content)
+    consortium.happen()
+    consortium.require_truth()
+    consortium.require_named(liar)
+
+
+def _without_last(parameters: list[Any], result: Any) -> Any:
+    return result[:-1]
+
+
+def _altered(parameters: list[Any], result: Any) -> Any:
+    return [{**log, "topics": [*log["topics"][:-1], "0x" + "11" * 32]} for log in result]
+
+
+def _invented(parameters: list[Any], result: Any) -> Any:
+    if not result:
+        return result
+    more = copy.deepcopy(result[-1])
+    more["logIndex"] = hex(int(more["logIndex"], 16) + 1)
+    return [*result, more]
+
+
+def _none(parameters: list[Any], result: Any) -> Any:
+    return []
+
+
+@FIRST_AND_SECOND
+@pytest.mark.parametrize("lie", [_without_last, _none, _altered, _invented])
+def test_advance_endpoint_lies_about_logs_is_named_and_worked_around(
+    consortium: Consortium, liar: int, lie: Callable[[list[Any], Any], Any]
+) -> None:
+    consortium.endpoints[liar].lie("eth_getLogs", lie)
+    consortium.happen()
+    consortium.require_truth()
+    consortium.require_named(liar)
+    assert "logs of blocks" in consortium.chain.problems()[0]
+    consortium.happen()
+    consortium.require_truth()
+
+
+def test_advance_liar_that_repents_is_asked_again(consortium: Consortium) -> None:
+    consortium.endpoints[0].lie("eth_getLogs", _none)
+    consortium.happen()
+    consortium.require_truth()
+    consortium.endpoints[0].honest()
+    consortium.clock.pass_seconds(EXCLUDED_SECONDS + 1)
+    consortium.happen()
+    consortium.require_truth()
+    assert consortium.chain.problems() == ()
+
+
+def test_advance_two_against_two_takes_in_nothing_and_names_both_sides(consortium: Consortium) -> None:
+    consortium.happen()
+    consortium.require_truth()
+    before = consortium.follower.view
+    consortium.happen()
+    for endpoint in consortium.endpoints[:2]:
+        endpoint.lie("eth_getLogs", _without_last)
+    consortium.endpoints[1].lie("eth_getLogs", _none)
+    consortium.endpoints[0].honest()
+    consortium.endpoints[2].lie("eth_getLogs", _none)
+    with pytest.raises(EndpointsDisagree) as raised:
+        consortium.follower.advance()
+    assert all(endpoint.url in str(raised.value) for endpoint in consortium.endpoints)
+    assert consortium.follower.view == before
+    consortium.endpoints[1].honest()
+    consortium.require_truth()
+
+
+def test_advance_one_of_two_lies_takes_in_nothing(new_consortium: Callable[..., Consortium]) -> None:
+    consortium = new_consortium(2)
+    consortium.endpoints[1].lie("eth_getLogs", _without_last)
+    consortium.happen()
+    with pytest.raises(EndpointsDisagree):
+        consortium.follower.advance()
+    assert consortium.store.events == []
+
+
+def test_advance_one_of_two_down_goes_on_with_the_other(new_consortium: Callable[..., Consortium]) -> None:
+    consortium = new_consortium(2)
+    consortium.endpoints[0].down()
+    consortium.happen()
+    consortium.require_truth()
+    consortium.require_named(0)
+
+
+@FIRST_AND_SECOND
+def test_advance_endpoint_with_an_old_head_is_left(consortium: Consortium, liar: int) -> None:
+    consortium.happen()
+    consortium.require_truth()
+    old = consortium.world.chain.request("eth_getBlockByNumber", ["latest", False])
+
+    def stale(parameters: list[Any], result: Any) -> Any:
+        return old if parameters[0] == "latest" else result
+
+    consortium.endpoints[liar].lie("eth_getBlockByNumber", stale)
+    consortium.happen()
+    consortium.clock.pass_seconds(REVIEW_SECONDS + 1)
+    consortium.require_truth()
+    consortium.require_named(liar)
+    assert "behind" in consortium.chain.problems()[0]
+
+
+@FIRST_AND_SECOND
+def test_advance_endpoint_that_invents_blocks_is_not_believed(consortium: Consortium, liar: int) -> None:
+    consortium.happen()
+    consortium.require_truth()
+
+    def ahead(parameters: list[Any], result: Any) -> Any:
+        if parameters[0] == "latest":
+            number = hex(int(result["number"], 16) + 1_000)
+            return {**result, "number": number, "hash": "0x" + "ab" * 32}
+        return result
+
+    consortium.endpoints[liar].lie("eth_getBlockByNumber", ahead)
+    consortium.happen()
+    consortium.require_truth()
+    for _ in range(2):
+        consortium.clock.pass_seconds(REVIEW_SECONDS + 1)
+        consortium.require_truth()
+    consortium.require_named(liar)
+
+
+@FIRST_AND_SECOND
+def test_advance_endpoint_with_another_block_at_the_head_is_named(consortium: Consortium, liar: int) -> None:
+    def forked(parameters: list[Any], result: Any) -> Any:
+        return {**result, "hash": "0x" + "cd" * 32} if result and parameters[0] != "0x0" else result
+
+    consortium.happen()
+    consortium.endpoints[liar].lie("eth_getBlockByNumber", forked)
+    consortium.require_truth()
+    consortium.require_named(liar)
+
+
+@FIRST_AND_SECOND
+def test_advance_endpoint_denies_what_was_taken_in_is_excluded(consortium: Consortium, liar: int) -> None:
+    consortium.happen()
+    consortium.require_truth()
+    held = hex(consortium.follower.view.checkpoint.block_number)
+
+    def denies(parameters: list[Any], result: Any) -> Any:
+        if parameters[0] == held:
+            return {**result, "hash": "0x" + "ef" * 32}
+        return {**result, "parentHash": "0x" + "ef" * 32} if parameters[0] == "latest" else result
+
+    consortium.endpoints[liar].lie("eth_getBlockByNumber", denies)
+    consortium.happen()
+    consortium.require_truth()
+    consortium.require_named(liar)
+    assert "taken in before" in consortium.chain.problems()[0]
+
+
+@pytest.fixture
+def other_chain(tmp_path: Path) -> Iterator[Anvil]:
+    with Anvil(
+        tmp_path / "other", binary=find_anvil(NODE_MODULES), block_seconds=None, genesis_time=1
+    ) as one:
+        one.mine(200)
+        yield one
+
+
+@FIRST_AND_SECOND
+def test_advance_endpoint_of_another_chain_is_named_and_never_used(
+    consortium: Consortium, liar: int, other_chain: Anvil
+) -> None:
+    consortium.endpoints[liar].upstream = other_chain.url
+    consortium.happen()
+    consortium.require_truth()
+    consortium.require_named(liar)
+    assert "is another one" in consortium.chain.problems()[0]
+
+
+def test_advance_every_endpoint_on_another_chain_is_fatal(consortium: Consortium, other_chain: Anvil) -> None:
+    consortium.happen()
+    consortium.require_truth()
+    for endpoint in consortium.endpoints:
+        endpoint.upstream = other_chain.url
+    with pytest.raises(ChainReplaced):
+        consortium.follower.advance()
+
+
+def test_advance_others_replaced_and_the_last_one_down_waits_for_it(
+    consortium: Consortium, other_chain: Anvil
+) -> None:
+    consortium.happen()
+    consortium.require_truth()
+    for endpoint in consortium.endpoints[:3]:
+        endpoint.upstream = other_chain.url
+    consortium.endpoints[3].down()
+    with pytest.raises(ChainUnreachable):
+        consortium.follower.advance()
+    with pytest.raises(ChainUnreachable):
+        consortium.follower.advance()
+
+
+def test_restart_held_to_what_the_store_has_leaves_the_endpoint_that_denies_it(
+    consortium: Consortium, other_chain: Anvil
+) -> None:
+    consortium.happen()
+    consortium.require_truth()
+    consortium.endpoints[0].upstream = other_chain.url
+    consortium.chain.close()
+    consortium.chain = consortium.connect()
+    consortium.follower = Follower(consortium.chain, consortium.world.deployment, consortium.store)
+    consortium.happen()
+    consortium.require_truth()
+    consortium.require_named(0)
+
+
+def _sender(consortium: Consortium, key: Key) -> Sender:
+    return Sender(
+        consortium.chain, key.address, key.sign_digest, MemoryOutbox(), timeout_seconds=20, resend_seconds=0.1
+    )
+
+
+def _enrolment(consortium: Consortium) -> bytes:
+    world, member = consortium.world, Key.new()
+    keys = world.member_keys(member)
+    return calls.enrol_member(keys, Role.PROVIDER.bit, world.sign(member, keys))
+
+
+@FIRST_AND_SECOND
+@pytest.mark.parametrize(
+    "change", [{"status": "0x0"}, {"gasUsed": "0x1"}, {"blockNumber": "0x1"}, {"logs": []}], ids=str
+)
+def test_send_endpoint_lies_about_the_receipt_is_named_and_worked_around(
+    consortium: Consortium, liar: int, change: dict[str, Any]
+) -> None:
+    consortium.endpoints[liar].lie(
+        "eth_getTransactionReceipt", lambda _, result: result and {**result, **change}
+    )
+    sender = _sender(consortium, consortium.world.administrator)
+    receipt = sender.send(consortium.world.deployment.address, _enrolment(consortium))
+    assert receipt == consortium.world.chain.receipt(receipt.transaction_hash)
+    assert receipt.succeeded
+    consortium.require_named(liar)
+
+
+def test_send_endpoint_invents_a_receipt_is_not_believed(consortium: Consortium) -> None:
+    world, key = consortium.world, Key.new()
+    true = world.sender(world.administrator).send(world.deployment.address, _enrolment(consortium))
+    model = world.chain.request("eth_getTransactionReceipt", ["0x" + true.transaction_hash.hex()])
+    never_sent = sign_transaction(
+        chain_id=world.scope.chain_id,
+        nonce=0,
+        gas_price_wei=0,
+        gas=21_000,
+        to=key.address,
+        data=b"",
+        sender=key.address,
+        sign_digest=key.sign_digest,
+    )
+
+    def invent(parameters: list[Any], result: Any) -> Any:
+        return {**model, "transactionHash": parameters[0]}
+
+    consortium.endpoints[0].lie("eth_getTransactionReceipt", invent)
+    Anvil.mine(world.anvil)
+    assert consortium.chain.receipt(never_sent.hash) is None
+    consortium.require_named(0)
+
+
+def test_send_endpoint_keeps_receipts_to_itself_is_worked_around(consortium: Consortium) -> None:
+    world = consortium.world
+    consortium.endpoints[0].lie("eth_getTransactionReceipt", lambda _, __: None)
+    sender = _sender(consortium, world.administrator)
+    submitted = sender.submit(world.deployment.address, _enrolment(consortium))
+    assert consortium.chain.receipt(submitted.transaction_hash) is None
+    world.anvil.mine()
+    consortium.clock.pass_seconds(REVIEW_SECONDS)
+    assert sender.wait(submitted).succeeded
+    consortium.require_named(0)
+
+
+def test_send_endpoint_swallows_transactions_lands_through_the_others(consortium: Consortium) -> None:
+    world = consortium.world
+    consortium.endpoints[0].swallow(
+        "eth_sendRawTransaction", lambda parameters: "0x" + keccak(bytes.fromhex(parameters[0][2:])).hex()
+    )
+    sender = _sender(consortium, world.administrator)
+    assert sender.send(world.deployment.address, _enrolment(consortium)).succeeded
+
+
+def test_send_endpoint_refuses_everything_is_worked_around(consortium: Consortium) -> None:
+    world = consortium.world
+    for method in ("eth_sendRawTransaction", "eth_estimateGas", "eth_getTransactionCount", "eth_chainId"):
+        consortium.endpoints[0].refuse(method, "not today")
+    sender = _sender(consortium, world.administrator)
+    assert sender.send(world.deployment.address, _enrolment(consortium)).succeeded
+
+
+def test_send_endpoint_inflates_the_count_of_transactions_is_not_believed(consortium: Consortium) -> None:
+    world = consortium.world
+    consortium.endpoints[0].lie("eth_getTransactionCount", lambda _, __: "0x3e8")
+    sender = _sender(consortium, world.administrator)
+    first = sender.submit(world.deployment.address, _enrolment(consortium))
+    assert first.nonce == world.chain.transaction_count(world.administrator.address) - 1
+    assert sender.wait(first).succeeded
+
+
+def test_send_contract_refuses_is_refused_through_endpoints_too(consortium: Consortium) -> None:
+    stranger = Key.new()
+    with pytest.raises(ContractRefused):
+        _sender(consortium, stranger).send(
+            consortium.world.deployment.address, calls.set_member_active(stranger.address, True)
+        )
+    assert consortium.chain.problems() == ()
+
+
+def test_block_that_nobody_has_is_unknown_and_blames_nobody(consortium: Consortium) -> None:
+    with pytest.raises(BlockUnknown):
+        consortium.chain.block(10_000_000)
+    with pytest.raises(BlockUnknown):
+        consortium.chain.block(secrets.token_bytes(32))
+    assert consortium.chain.problems() == ()
+
+
+def test_connect_one_url_is_a_plain_chain(consortium: Consortium) -> None:
+    world = consortium.world
+    with connect([world.chain.url], replace(ANVIL), world.deployment) as chain:
+        assert type(chain) is Chain
