@@ -1,6 +1,7 @@
 """`phr network`: a network of members on this machine, for trying and for development."""
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -14,7 +15,9 @@ _DIRECTORY = typer.Argument(
 )
 
 
-@app.command(epilog='phr network up my-network --member "Seoul Hospital=provider,consumer,custodian"')
+@app.command(
+    epilog="phr network up my-network --engine bft --storage kubo --database postgres",
+)
 def up(
     directory: Path | None = _DIRECTORY,
     member: list[str] = typer.Option(
@@ -25,18 +28,34 @@ def up(
     threshold: int = typer.Option(
         2, "--threshold", min=2, max=32, help=_("For a new network: shares that open a record.")
     ),
+    engine: str | None = typer.Option(
+        None,
+        "--engine",
+        help=_("For a new network: its chain, anvil (embedded, the default) or bft (validators)."),
+    ),
+    storage: str | None = typer.Option(
+        None,
+        "--storage",
+        help=_("For a new network: embedded (the default), or kubo: IPFS for each custodian."),
+    ),
+    database: str | None = typer.Option(
+        None, "--database", help=_("For a new network: sqlite (the default) or postgres.")
+    ),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Start a network: make it where there is none, else bring it back with all that it had."""
+    from cli.network_plan import EngineChoice, Plan, parse_members
     from cli.network_processes import start_network
-    from cli.network_setup import DEFAULT_MEMBERS, create_network, parse_member
+    from cli.network_setup import create_network
     from cli.places import find_network, network_exists
 
+    tell = _quiet if as_json else say
+    asked = EngineChoice(engine, storage, database)
     if directory is not None and not network_exists(directory):
-        planned = tuple(parse_member(text) for text in member) or DEFAULT_MEMBERS
-        create_network(directory, planned, threshold, say=_quiet if as_json else say)
+        create_network(directory, Plan(parse_members(member), threshold, *asked.completed()), tell)
     place = find_network(directory)
-    start_network(place, say=_quiet if as_json else say)
+    asked.check_made(place)
+    start_network(place, tell)
     status(directory, as_json)
 
 
@@ -58,23 +77,38 @@ def down(directory: Path | None = _DIRECTORY, as_json: bool = JSON_OPTION) -> No
 
 @app.command(epilog="phr network status")
 def status(directory: Path | None = _DIRECTORY, as_json: bool = JSON_OPTION) -> None:
-    """Show what runs, and how far each node has followed the chain."""
-    from cli.network_processes import network_status
+    """Show what runs, how far each part has followed the chain, and what ails it."""
+    from cli.network_status import chain_summary, network_status, state_text
     from cli.places import find_network
 
     place = find_network(directory)
     parts = network_status(place)
+    chain = chain_summary(parts)
     if as_json:
-        return emit_json({"directory": str(place.directory), "parts": [part.document() for part in parts]})
+        return emit_json(
+            {
+                "directory": str(place.directory),
+                "chain": {"engine": place.engine_name, **chain},
+                "parts": [part.document() for part in parts],
+            }
+        )
+    if chain["height"] is not None:
+        say(_chain_line(place.engine_name, chain))
     table(
-        [_("part"), _("state"), _("at"), _("final block"), _("process"), _("memory"), _("note")],
+        [
+            *(_("part"), _("kind"), _("state"), _("at"), _("final block"), _("lag"), _("peers"), _("power")),
+            *(_("to replicate"), _("process"), _("memory"), _("note")),
+        ],
         [
             (
-                part.name,
-                part.state,
-                part.endpoint,
-                "" if part.final_block is None else part.final_block,
-                part.pid or "",
+                *(part.name, part.kind, state_text(part.state), part.endpoint),
+                *(
+                    _cell(part.final_block),
+                    _cell(part.lag_blocks),
+                    _cell(part.peers),
+                    _cell(part.voting_power),
+                ),
+                *(_cell(part.under_replicated), _cell(part.pid)),
                 "" if part.memory_bytes is None else f"{part.memory_bytes / 2**20:.0f} MiB",
                 part.note,
             )
@@ -82,3 +116,18 @@ def status(directory: Path | None = _DIRECTORY, as_json: bool = JSON_OPTION) -> 
         ],
         empty=_("The network has no parts."),
     )
+
+
+def _cell(value: int | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _chain_line(engine: str, chain: dict[str, Any]) -> str:
+    line = _("Chain ({engine}): final block {height}, {age:.1f} s old.").format(
+        engine=engine, height=chain["height"], age=chain["final_age_seconds"]
+    )
+    if chain["validators"]:
+        line += " " + _("{up} of {all} validators are up.").format(
+            up=chain["validators_up"], all=chain["validators"]
+        )
+    return line

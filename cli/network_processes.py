@@ -1,151 +1,148 @@
-"""Starting, stopping and looking at the processes of a network on this machine."""
+"""Starting and stopping the processes of a network on this machine."""
 
-import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import contextlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
-import httpx
-
-from cli.chain_keeper import end_orphan
+from cli.errors import CommandError
+from cli.exit_codes import ExitCode
+from cli.json_files import read_json
+from cli.network_parts import PROJECT, Kind, Part, ask_node, stages_of
 from cli.places import MemberPlace, NetworkPlace
+from cli.replayed import open_chain
 from cli.texts import _
-from engines.processes import Background, wait_for
-from ledger.anvil import find_anvil
-from ledger.chain import Chain
-from ledger.engine import ANVIL
+from engines.binaries import find_binary
+from engines.errors import EngineFailed, EnginesError
+from engines.kubo import KuboDaemon
+from engines.kubo_swarm import KuboSwarm
+from engines.processes import wait_for
+from ledger.contract import ConsentLedger
 from ledger.errors import LedgerError
 
 START_TIMEOUT_SECONDS = 60.0
-NODE_MODULES = Path(__file__).resolve().parent.parent / "node_modules"
-
-
-@dataclass(frozen=True)
-class PartStatus:
-    """One process of a network."""
-
-    name: str
-    state: str
-    endpoint: str
-    final_block: int | None
-    pid: int | None
-    memory_bytes: int | None
-    note: str
-
-    def document(self) -> dict[str, Any]:
-        """The same with stable keys."""
-        return asdict(self)
-
-
-def chain_process(place: NetworkPlace) -> Background:
-    """The process that keeps the embedded chain."""
-    return Background(place.directory / "chain", "chain")
-
-
-def node_process(member: MemberPlace) -> Background:
-    """A member's node."""
-    return Background(member.directory, "node")
-
-
-def start_chain(place: NetworkPlace) -> None:
-    """Start the chain and wait until it answers."""
-    background = chain_process(place)
-    _end_orphan(place)
-    background.start(
-        [
-            sys.executable,
-            "-m",
-            "cli.chain_keeper",
-            str(background.directory),
-            str(NODE_MODULES),
-            str(_port(place)),
-        ]
-    )
-    wait_for(background, lambda: _chain_height(place) is not None, START_TIMEOUT_SECONDS)
+_ACTIVE = 1 << 16
+"""The bit of a member's word that says that it is active (``ledger.entities.Member.word``)."""
 
 
 def start_network(place: NetworkPlace, say: Callable[[str], None]) -> None:
-    """Start whatever does not run, and wait until every node is ready."""
-    if chain_process(place).process() is None or _chain_height(place) is None:
-        # A keeper whose engine was killed has not noticed yet.
-        chain_process(place).stop()
-        start_chain(place)
-        say(_("The chain runs at {url}.").format(url=place.rpc_url))
-    nodes = [member for member in place.members if member.runs_node]
-    for member in nodes:
-        node_process(member).start([sys.executable, "-m", "node", str(member.directory)])
-    for member in nodes:
-        wait_for(node_process(member), partial(_is_ready, member), START_TIMEOUT_SECONDS)
-        say(_("{name} is ready at {url}.").format(name=member.name, url=member.endpoint))
+    """Start whatever does not run, and wait until every part is ready.
+
+    What can start is started, also when something else cannot: the network then runs with what it has.
+
+    Raises:
+        CommandError: parts that did not start; each is named with its last words and its log.
+    """
+    failures: list[str] = []
+    for stage in stages_of(place):
+        waiting = suspended_members(place) if stage[0].kind is Kind.NODE else frozenset()
+        failed = start_parts(stage, say, waiting)
+        failures += failed
+        connect_stores(place)
+        if len(failed) == len(stage):
+            break
+    if failures:
+        raise CommandError("; ".join(failures), ExitCode.UNREACHABLE)
+
+
+def start_parts(
+    parts: Sequence[Part], say: Callable[[str], None], suspended: frozenset[MemberPlace] = frozenset()
+) -> list[str]:
+    """Start parts that need not wait for each other; a sentence for each that did not get ready.
+
+    The node of a suspended member will not get ready: it has to answer, and no more.
+    """
+    with ThreadPoolExecutor(max_workers=len(parts)) as pool:
+        starts = [(part, pool.submit(_start, part, part.member in suspended)) for part in parts]
+    failures = []
+    for part, start in starts:
+        try:
+            told = start.result()
+            if told:
+                say(told)
+        except EnginesError as error:
+            failures.append(str(error))
+        except (LedgerError, OSError) as error:
+            failures.append(
+                _("{name} did not start: {error} (whole log: {path})").format(
+                    name=part.name, error=error, path=part.watched.log_path
+                )
+            )
+    return failures
+
+
+def _start(part: Part, suspended: bool) -> str:
+    """Start a part and wait for it; what to tell of it, nothing where it is an engine that ran already."""
+    if part.kind is not Kind.NODE and part.watched.process() is not None and part.is_ready():
+        return ""
+    part.start()
+    try:
+        wait_for(
+            part.watched,
+            partial(_answers, part) if suspended else part.is_ready,
+            START_TIMEOUT_SECONDS,
+            part.name,
+        )
+    except EngineFailed as error:
+        # One that runs says better than its log what it waits for.
+        words = part.look().get("note") if part.watched.process() else None
+        raise EngineFailed(
+            _("{name} is not ready: {words} (whole log: {path})").format(
+                name=part.name, words=words, path=part.watched.log_path
+            )
+            if words
+            else str(error)
+        ) from error
+    told = (
+        _("{name} is suspended; its node answers at {url}.") if suspended else _("{name} is ready at {url}.")
+    )
+    return told.format(name=part.name, url=part.endpoint)
+
+
+def _answers(part: Part) -> bool:
+    return part.member is not None and ask_node(part.member, "/ready") is not None
+
+
+def connect_stores(place: NetworkPlace) -> None:
+    """Connect the members' stores to each other now; by themselves they find each other within seconds."""
+    directories = [member.kubo_directory for member in place.members if member.kubo_directory]
+    if not directories:
+        return
+    binary = find_binary(PROJECT, "ipfs")
+    # One that does not run was named already; the others keep trying to reach it.
+    running = [daemon for path in directories if (daemon := KuboDaemon(path, binary)).is_running()]
+    with contextlib.suppress(EngineFailed):
+        KuboSwarm(running).connect()
 
 
 def stop_network(place: NetworkPlace) -> list[str]:
-    """Stop the nodes, then the chain; the names of what ran."""
-    stopped = [member.name for member in place.members if node_process(member).stop()]
-    kept, orphaned = chain_process(place).stop(), _end_orphan(place)
-    return stopped + (["chain"] if kept or orphaned else [])
+    """Stop the nodes, then what they need; the names of what ran."""
+    stopped = []
+    for stage in reversed(stages_of(place)):
+        with ThreadPoolExecutor(max_workers=len(stage)) as pool:
+            ended = list(pool.map(lambda part: part.stop(), stage))
+        stopped += [part.name for part, ran in zip(stage, ended, strict=True) if ran]
+    return stopped
 
 
-def _port(place: NetworkPlace) -> int:
-    port = urlsplit(place.rpc_url).port
-    assert port is not None
-    return port
-
-
-def _end_orphan(place: NetworkPlace) -> bool:
-    """End the chain's engine where its keeper was killed and left it."""
-    return end_orphan(chain_process(place).directory, find_anvil(NODE_MODULES), _port(place))
-
-
-def network_status(place: NetworkPlace) -> list[PartStatus]:
-    """Every process of the network, as it is now."""
-    height = _chain_height(place)
-    parts = [_status("chain", chain_process(place), place.rpc_url, height, height is not None, "")]
-    for member in place.members:
-        if not member.runs_node:
-            parts.append(PartStatus(member.name, _("keys only"), "", None, None, None, ""))
-            continue
-        answer = _get(member, "/ledger")
-        final = answer["final"]["number"] if answer else None
-        readiness = _get(member, "/ready") or {}
-        note = "; ".join(readiness.get("problems", ()))
-        parts.append(
-            _status(
-                member.name, node_process(member), member.endpoint, final, bool(readiness.get("ready")), note
-            )
-        )
-    return parts
-
-
-def _status(
-    name: str, background: Background, endpoint: str, final_block: int | None, ready: bool, note: str
-) -> PartStatus:
-    process = background.process()
-    if process is None:
-        return PartStatus(name, _("stopped"), endpoint, None, None, None, "")
-    state = _("ready") if ready else _("not ready")
-    return PartStatus(name, state, endpoint, final_block, process.pid, process.memory_info().rss, note)
-
-
-def _chain_height(place: NetworkPlace) -> int | None:
+def suspended_members(place: NetworkPlace) -> frozenset[MemberPlace]:
+    """The members of this machine that are suspended on the ledger; none where the chain does not answer."""
+    addresses = {member: address for member in place.members if (address := member_address(member))}
     try:
-        with Chain(place.rpc_url, ANVIL, timeout_seconds=5) as chain:
-            return chain.final_block().number
-    except LedgerError:
-        return None
+        with open_chain(place) as (chain, deployment):
+            words = ConsentLedger(chain, deployment.address).member_words(list(addresses.values()))
+    except (LedgerError, CommandError):
+        return frozenset()
+    return frozenset(
+        member for member, word in zip(addresses, words, strict=True) if word and not word & _ACTIVE
+    )
 
 
-def _is_ready(member: MemberPlace) -> bool:
-    return bool((_get(member, "/ready") or {}).get("ready"))
-
-
-def _get(member: MemberPlace, path: str) -> dict[str, Any] | None:
+def member_address(member: MemberPlace) -> bytes | None:
+    """The account (20 bytes) of a member of this machine, by the enrolment in its directory."""
     try:
-        response = httpx.get(member.endpoint + path, timeout=5, trust_env=False)
-        document = response.json()
-        return document if isinstance(document, dict) else None
-    except (httpx.HTTPError, ValueError):
+        text = str(read_json(member.directory / "enrolment.json")["message"]["member"])
+        address = bytes.fromhex(text.removeprefix("0x"))
+    except (OSError, ValueError, KeyError, TypeError):
         return None
+    return address if len(address) == 20 else None

@@ -1,86 +1,90 @@
-"""Making a network on this machine: chain, contract, administrator, members with keys of their own, enrolled."""
+"""Making a network on this machine: engines, contract, administrator, members with keys of their own, enrolled."""
 
+import re
 import secrets
-import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cli.administration import Administration, parse_roles, read_enrolment
+from cli.administration import Administration, read_enrolment
 from cli.administrator import PASSPHRASE_FILE, create_account
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
 from cli.json_files import json_bytes
-from cli.network_processes import chain_process, start_chain
-from cli.places import read_network
+from cli.network_parts import PROJECT, engine_parts
+from cli.network_plan import ANVIL, KUBO, POSTGRES, Plan
+from cli.network_processes import connect_stores, start_parts
+from cli.places import MemberPlace, NetworkPlace, describe_network
 from cli.texts import _
-from cli.words import slug, split_words
+from cli.words import slug
 from crypto.private_file import atomic_write_private
+from crypto.signer import AccountKey
+from engines.binaries import find_binary
+from engines.kubo import KuboDaemon
+from engines.kubo_swarm import create_swarm
+from engines.ports import free_ports
+from engines.postgres import PostgresServer, create_cluster
+from engines.postgres_place import find_postgres
 from ledger.chain import Chain
 from ledger.deploy import deploy
-from ledger.engine import ANVIL
 from ledger.outbox import MemoryOutbox
 from ledger.sender import Sender
 from node.initialise import initialise_node
-from vocabulary import Role
+
+UNFINISHED = "network.json.new"
+"""The description of a network that is being made: a directory with it alone can be deleted and made again."""
 
 
-@dataclass(frozen=True)
-class PlannedMember:
-    """A member of a network to be made."""
-
-    name: str
-    roles: tuple[Role, ...]
-
-    @property
-    def runs_node(self) -> bool:
-        """Whether it needs a process: an auditor or researcher reads the chain with keys alone."""
-        return bool({Role.PROVIDER, Role.CONSUMER, Role.CUSTODIAN} & set(self.roles))
-
-
-_CARE = (Role.PROVIDER, Role.CONSUMER, Role.CUSTODIAN)
-DEFAULT_MEMBERS = (
-    PlannedMember("Seoul Hospital", _CARE),
-    PlannedMember("Busan Hospital", _CARE),
-    PlannedMember("Hanok Clinic", _CARE),
-    PlannedMember("Health Data Authority", (Role.AUDITOR,)),
-)
-
-
-def parse_member(text: str) -> PlannedMember:
-    """``Seoul Hospital=provider,consumer,custodian`` as a planned member."""
-    name, separator, roles = text.partition("=")
-    if not separator or not name.strip():
-        raise CommandError(
-            _('expected a member such as "Seoul Hospital=provider,consumer,custodian"; came: {text}').format(
-                text=text
-            ),
-            ExitCode.USAGE,
-        )
-    return PlannedMember(name.strip(), parse_roles(split_words([roles])))
-
-
-def create_network(
-    directory: Path, members: Sequence[PlannedMember], threshold: int, say: Callable[[str], None]
-) -> None:
-    """Make a network and leave its chain running; the nodes are started afterwards.
+def create_network(directory: Path, plan: Plan, say: Callable[[str], None]) -> None:
+    """Make a network and leave its engines running; the nodes are started afterwards.
 
     ``network.json`` is written last: a directory without it is not a network, and can be deleted and made again.
 
     Raises:
-        CommandError: something is in the directory already, or too few members are custodians.
+        CommandError: something is in the directory already, or the plan cannot work.
+        EngineNotBuilt: an engine is not on this machine; nothing was written.
+        EnginesError: an engine could not be made or started; what was started is stopped.
     """
-    custodians = sum(Role.CUSTODIAN in member.roles for member in members)
-    if custodians < threshold:
-        raise CommandError(
-            _("expected at least {threshold} custodians; {custodians} are planned").format(
-                threshold=threshold, custodians=custodians
-            ),
-            ExitCode.USAGE,
+    plan.check()
+    _check_engines(plan)
+    _check_directory(directory)
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    place, ports = _plan_place(directory.resolve(), plan)
+    _write_description(place, UNFINISHED)
+    administrator = _make_administrator(place)
+    place = _make_engines(place, plan, administrator)
+    _write_description(place, UNFINISHED)
+    parts = engine_parts(place)
+    try:
+        failures = start_parts(parts, say)
+        if failures:
+            raise CommandError("; ".join(failures), ExitCode.UNREACHABLE)
+        connect_stores(place)
+        _deploy(place, administrator, plan.threshold)
+        say(
+            _("The contract is deployed; the administrator's key is in {path}.").format(
+                path=place.administrator_directory
+            )
         )
-    if len({slug(member.name) for member in members}) < len(members):
-        raise CommandError(_("expected members with different names"), ExitCode.USAGE)
+        _enrol_members(place, plan, ports, say)
+    except BaseException:
+        for part in reversed(parts):
+            part.stop()
+        raise
+    _write_description(place, "network.json")
+    (directory / UNFINISHED).unlink()
+
+
+def _check_engines(plan: Plan) -> None:
+    if plan.engine != ANVIL:
+        find_binary(PROJECT, "phr-chain")
+    if plan.storage == KUBO:
+        find_binary(PROJECT, "ipfs")
+    if plan.database == POSTGRES:
+        find_postgres()
+
+
+def _check_directory(directory: Path) -> None:
     if directory.exists() and not directory.is_dir():
         raise CommandError(
             _("expected a directory; {path} is something else").format(path=directory), ExitCode.BAD_INPUT
@@ -92,71 +96,114 @@ def create_network(
             ),
             ExitCode.BAD_INPUT,
         )
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    chain_port, *ports = _free_ports(1 + len(members))
-    description = {
-        "chain": {"engine": ANVIL.name, "url": f"http://127.0.0.1:{chain_port}"},
-        "members": [
-            {
-                "name": member.name,
-                "directory": f"members/{slug(member.name)}",
-                "endpoint": f"http://127.0.0.1:{port}" if member.runs_node else "",
-                "runs_node": member.runs_node,
-            }
-            for member, port in zip(members, ports, strict=True)
-        ],
-    }
-    _write_description(directory, description, "network.json.new")
-    place = read_network(directory, "network.json.new")
-    start_chain(place)
-    try:
-        _deploy(place.directory, place.rpc_url, threshold)
-        say(
-            _("The contract is deployed; the administrator's key is in {path}.").format(
-                path=place.administrator_directory
+
+
+def _plan_place(directory: Path, plan: Plan) -> tuple[NetworkPlace, list[int]]:
+    """Where everything will lie, and each member's port: also of one with keys only, where nothing answers yet."""
+    chain_port, *ports = free_ports(1 + len(plan.members))
+    members = []
+    for member, port, validators in zip(plan.members, ports, plan.validators(), strict=True):
+        own = directory / "members" / slug(member.name)
+        members.append(
+            MemberPlace(
+                member.name,
+                own,
+                f"http://127.0.0.1:{port}" if member.runs_node else "",
+                member.runs_node,
+                tuple(validators),
+                own / "kubo" if plan.storage == KUBO and member.is_custodian else None,
             )
         )
-        with Administration.open(place, place.administrator_directory / PASSPHRASE_FILE) as administration:
-            for planned, member, port in zip(members, place.members, ports, strict=True):
-                initialise_node(
-                    member.directory,
-                    name=planned.name,
-                    # The port of a member with keys only is its own too: nothing answers there until it runs a node.
-                    endpoint=f"http://127.0.0.1:{port}",
-                    port=port,
-                    rpc_url=place.rpc_url,
-                    deployment=place.deployment_path,
-                )
-                administration.enrol(read_enrolment(member.directory / "enrolment.json"), planned.roles)
-                roles = ", ".join(role.label for role in planned.roles)
-                say(_("{name} is enrolled: {roles}.").format(name=planned.name, roles=roles))
-    except BaseException:
-        chain_process(place).stop()
-        raise
-    (directory / "network.json.new").replace(directory / "network.json")
+    return (
+        NetworkPlace(
+            directory,
+            plan.engine,
+            (f"http://127.0.0.1:{chain_port}",),
+            tuple(members),
+            has_postgres=plan.database == POSTGRES,
+        ),
+        ports,
+    )
 
 
-def _deploy(directory: Path, rpc_url: str, threshold: int) -> None:
+def _make_engines(place: NetworkPlace, plan: Plan, administrator: AccountKey) -> NetworkPlace:
+    """Make the engines' directories; the place with the chain's endpoints."""
+    kubo_directories = [member.kubo_directory for member in place.members if member.kubo_directory]
+    if kubo_directories:
+        for path in kubo_directories:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        create_swarm(kubo_directories, find_binary(PROJECT, "ipfs"))
+    if place.has_postgres:
+        create_cluster(place.postgres_directory)
+    return place
+
+
+def _enrol_members(place: NetworkPlace, plan: Plan, ports: Sequence[int], say: Callable[[str], None]) -> None:
+    with Administration.open(place, place.administrator_directory / PASSPHRASE_FILE) as administration:
+        for planned, member, port in zip(plan.members, place.members, ports, strict=True):
+            initialise_member(place, member, port)
+            administration.enrol(read_enrolment(member.directory / "enrolment.json"), planned.roles)
+            roles = ", ".join(role.label for role in planned.roles)
+            say(_("{name} is enrolled: {roles}.").format(name=planned.name, roles=roles))
+
+
+def initialise_member(place: NetworkPlace, member: MemberPlace, port: int) -> None:
+    """Make a member's node on this network's engines, with keys made before where there are any."""
+    further: dict[str, Any] = {}
+    if member.kubo_directory is not None:
+        daemon = KuboDaemon(member.kubo_directory, find_binary(PROJECT, "ipfs"))
+        further |= {"store": "kubo", "kubo_url": daemon.rpc_url, "kubo_secret_file": daemon.secret_file}
+    if place.has_postgres and member.runs_node:
+        member.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        server = PostgresServer.open(place.postgres_directory)
+        name = database_name(member.name, [other.name for other in place.members])
+        further["database_url"] = server.create_database(name, member.directory / "database-password")
+    initialise_node(
+        member.directory,
+        name=member.name,
+        # The port of a member with keys only is its own too: nothing answers there until it runs a node.
+        endpoint=f"http://127.0.0.1:{port}",
+        port=port,
+        # One endpoint stays readable by a node of the first version.
+        **(
+            {"rpc_url": place.rpc_url}
+            if len(place.rpc_urls) == 1
+            else {"rpc_urls": _own_first(place, member)}
+        ),
+        engine=place.engine_name,
+        deployment=place.deployment_path,
+        further=further,
+    )
+
+
+def _own_first(place: NetworkPlace, member: MemberPlace) -> tuple[str, ...]:
+    """The chain's endpoints as a member's node asks them: its own validator's first, the others in turn."""
+    order = [name for other in place.members for name in other.validators]
+    if not member.validators:
+        return place.rpc_urls
+    own = order.index(member.validators[0])
+    return (*place.rpc_urls[own:], *place.rpc_urls[:own])
+
+
+def database_name(member: str, members: Sequence[str]) -> str:
+    """A member's role and database: its name in what PostgreSQL allows, with its number where nothing is left of it."""
+    plain = re.sub(r"[^a-z0-9]+", "_", member.lower()).strip("_")[:40]
+    return f"member_{members.index(member) + 1}_{plain}".rstrip("_")
+
+
+def _make_administrator(place: NetworkPlace) -> AccountKey:
     passphrase = secrets.token_urlsafe(24)
-    administrator = create_account(directory / "administrator", passphrase)
-    atomic_write_private(directory / "administrator" / PASSPHRASE_FILE, (passphrase + "\n").encode())
-    with Chain(rpc_url, ANVIL) as chain:
+    administrator = create_account(place.administrator_directory, passphrase)
+    atomic_write_private(place.administrator_directory / PASSPHRASE_FILE, (passphrase + "\n").encode())
+    return administrator
+
+
+def _deploy(place: NetworkPlace, administrator: AccountKey, threshold: int) -> None:
+    with Chain(place.rpc_url, place.engine) as chain:
         sender = Sender(chain, administrator.address, administrator.sign_digest, MemoryOutbox())
         deployment = deploy(chain, sender, administrator.address, threshold)
-    (directory / "deployment.json").write_bytes(json_bytes(deployment.to_json()))
+    place.deployment_path.write_bytes(json_bytes(deployment.to_json()))
 
 
-def _write_description(directory: Path, description: dict[str, Any], name: str) -> None:
-    (directory / name).write_bytes(json_bytes(description))
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that are free now, different from each other; they stay the network's own."""
-    probes = [socket.socket() for _number in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+def _write_description(place: NetworkPlace, name: str) -> None:
+    atomic_write_private(place.directory / name, json_bytes(describe_network(place)))

@@ -45,8 +45,8 @@ class MemberPlace:
     endpoint: str
     runs_node: bool
     """False for a member that only has keys, such as an auditor's."""
-    validator: str = ""
-    """The name of the validator that it runs on this machine; empty where it runs none."""
+    validators: tuple[str, ...] = ()
+    """The names of the validators that it runs on this machine."""
     kubo_directory: Path | None = None
     """Its IPFS repository on this machine."""
 
@@ -201,7 +201,7 @@ def _read_member(directory: Path, entry: dict[str, Any]) -> MemberPlace:
         directory / entry["directory"],
         entry["endpoint"],
         bool(entry["runs_node"]),
-        entry.get("validator") or "",
+        tuple(str(name) for name in entry.get("validators", ())),
         directory / kubo if kubo else None,
     )
 
@@ -218,7 +218,7 @@ def describe_network(place: NetworkPlace) -> dict[str, Any]:
                 "directory": _below(place.directory, member.directory),
                 "endpoint": member.endpoint,
                 "runs_node": member.runs_node,
-                "validator": member.validator or None,
+                "validators": list(member.validators),
                 "kubo": _below(place.directory, member.kubo_directory) if member.kubo_directory else None,
             }
             for member in place.members

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import orjson
 import psutil
@@ -17,6 +18,7 @@ from crypto.private_file import atomic_write_private
 from engines.errors import EngineFailed
 
 STOP_TIMEOUT_SECONDS = 30.0
+POLL_SECONDS = 0.1
 _PID_FILE_BYTES = 1024
 _LAST_WORDS_BYTES = 4096
 
@@ -104,19 +106,36 @@ class Background:
         return lines[-1][-500:] if lines else "it left no log"
 
 
-def wait_for(background: Background, ready: Callable[[], bool], timeout_seconds: float) -> None:
+class Watched(Protocol):
+    """A process that can be waited for: a ``Background``, or an engine that keeps its own process file."""
+
+    @property
+    def log_path(self) -> Path:
+        """What it says."""
+
+    def process(self) -> psutil.Process | None:
+        """The running process, or None."""
+
+    def last_words(self) -> str:
+        """The end of its log."""
+
+
+def wait_for(watched: Watched, ready: Callable[[], bool], timeout_seconds: float, called: str = "") -> None:
     """Wait until a process answers.
+
+    Args:
+        called: how people know it, where its files have another name.
 
     Raises:
         EngineFailed: it ended, or did not answer in time; with its last words and the path of its log.
     """
     deadline = time.monotonic() + timeout_seconds
+    name, path = called or watched.log_path.stem, watched.log_path
     while not ready():
-        words, path = background.last_words(), background.log_path
-        if background.process() is None:
-            raise EngineFailed(f"{background.name} did not start: {words} (whole log: {path})")
+        if watched.process() is None:
+            raise EngineFailed(f"{name} did not start: {watched.last_words()} (whole log: {path})")
         if time.monotonic() > deadline:
             raise EngineFailed(
-                f"{background.name} does not answer after {timeout_seconds:.0f} s: {words} (whole log: {path})"
+                f"{name} does not answer after {timeout_seconds:.0f} s: {watched.last_words()} (whole log: {path})"
             )
-        time.sleep(0.05)
+        time.sleep(POLL_SECONDS)

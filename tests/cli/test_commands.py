@@ -275,17 +275,18 @@ def test_admin_suspends_and_reinstates_a_member(people: People) -> None:
 def test_commands_on_a_stopped_node_and_a_stopped_chain_say_so_and_work_again_after_up(
     people: People,
 ) -> None:
-    from cli.network_processes import chain_process, node_process
+    from cli.network_parts import stages_of
     from cli.places import read_network
 
     place = read_network(people.directory)
-    assert node_process(place.member(CLINIC)).stop()
+    parts = {part.name: part for stage in stages_of(place) for part in stage}
+    assert parts[CLINIC].stop()
     down = people.phr("member", "patients", "--as", "hanok", "--json", expect=ExitCode.UNREACHABLE)
     assert down.document["kind"] == "unreachable"
     assert "phr network status" in down.line
     # Two of three nodes are enough for a patient.
     assert people.document("patient", "records", *MINJI)
-    assert chain_process(place).stop()
+    assert parts["chain"].stop()
     people.phr("auditor", "history", expect=ExitCode.UNREACHABLE)
     states = {part["name"]: part["state"] for part in people.document("network", "status")["parts"]}
     assert states["chain"] == states[CLINIC] == "stopped"

@@ -17,7 +17,8 @@ from cli.exit_codes import ExitCode
 from cli.exporting import write_rows
 from cli.failures import exit_code_of
 from cli.json_files import read_json
-from cli.network_setup import PlannedMember, create_network, parse_member
+from cli.network_plan import Plan, PlannedMember, parse_member
+from cli.network_setup import create_network
 from cli.places import MemberPlace, find_network, read_network
 from cli.saving import check_directory, check_new_file, save
 from cli.staff_client import read_token, refusal
@@ -189,7 +190,7 @@ def test_create_network_with_too_few_custodians_or_in_a_used_directory_leaves_it
     one, two = PlannedMember("A", custodian), PlannedMember("B", custodian)
     for members, said in (((one,), "custodians"), ((one, one), "different names"), ((one, two), "not empty")):
         with pytest.raises(CommandError, match=said):
-            create_network(tmp_path, members, 2, say=print)
+            create_network(tmp_path, Plan(members, 2), say=print)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
