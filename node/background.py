@@ -9,10 +9,12 @@ import structlog
 
 from ledger.errors import ChainReplaced, EventUnknown, LedgerError, StateInconsistent
 from ledger.follow import Follower
+from node.database_errors import DatabaseFull, DatabaseUnavailable
 from node.ledger_view import FinalBlock, LedgerView
 
 POLL_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 10.0
+LONGEST_DATABASE_PAUSE_SECONDS = 2.0
 JOIN_SECONDS = 15.0
 READY_SECONDS = 0.5
 RETRY_SECONDS = 5.0
@@ -20,7 +22,8 @@ _log = structlog.get_logger("node.background")
 
 
 class Following:
-    """Keeps the ledger view at the chain's final head; an unreachable chain is waited for, a replaced one is fatal."""
+    """Keeps the ledger view at the chain's final head; an unreachable chain or database is waited for, a replaced chain
+    is fatal."""
 
     def __init__(
         self,
@@ -76,6 +79,10 @@ class Following:
                 self._problem = f"the chain cannot be read: {error}"
                 _log.warning("the chain cannot be read", kind=type(error).__name__)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            except (DatabaseUnavailable, DatabaseFull) as error:
+                self._problem = f"what the ledger says cannot be kept: {error.detail}"
+                _log.warning("the database cannot be used", kind=type(error).__name__)
+                pause = min(pause * 2, LONGEST_DATABASE_PAUSE_SECONDS)
             except Exception as error:  # noqa: BLE001 - a thread that died unseen would serve stale state for ever
                 self._fail(error)
                 return

@@ -28,7 +28,12 @@ class Transactions(Protocol):
     """The node's database."""
 
     def begin(self) -> AbstractContextManager[Connection]:
-        """A connection in one transaction: committed and durable at the end, rolled back on an error."""
+        """A connection in one transaction, with no other such writer between what it reads and what it writes:
+        committed and durable at the end, rolled back on an error."""
+
+    def append(self) -> AbstractContextManager[Connection]:
+        """As ``begin``, for statements that are each right by themselves: inserts that a unique key guards, updates
+        and deletes of one statement."""
 
     def read(self) -> AbstractContextManager[Connection]:
         """A connection for reading."""

@@ -15,12 +15,18 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
+from crypto.private_file import read_private
+from crypto.streamed_payload import MAX_CONTENT_BYTES
 from ledger.engine import ENGINES
 from node.errors import ConfigurationError
 from node.request_body import faults
 
 CONFIG_FILE = "node.toml"
+LARGEST_FILE_BYTES = 2 * 1024**3
+_URL_FILE_BYTES = 4096
 
 
 class NodeConfig(BaseSettings):
@@ -51,7 +57,9 @@ class NodeConfig(BaseSettings):
     deployment: Path = Path("deployment.json")
     """The ledger's deployment, as ``ledger.deploy.Deployment`` in JSON."""
     database_url: str = ""
-    """An SQLAlchemy URL; ``node.db`` in the directory, when empty."""
+    """An SQLAlchemy URL of SQLite or PostgreSQL, without a password; ``node.db`` in the directory, when empty."""
+    database_url_file: Path | None = None
+    """A file (0600) with such a URL, which may have a password in it."""
     store: Literal["embedded", "kubo"] = "embedded"
     """Where blocks are kept: in files of the directory ``blocks``, or in a Kubo daemon."""
     blocks: Path = Path("blocks")
@@ -72,6 +80,8 @@ class NodeConfig(BaseSettings):
     Never fewer than one more than open it, where there is one."""
     backup_quota_bytes: int = Field(default=10 * 1024**3, ge=0)
     """How much room wallets' backups may take here."""
+    largest_file_bytes: int = Field(default=LARGEST_FILE_BYTES, ge=1, le=MAX_CONTENT_BYTES)
+    """The largest file that staff may publish as it is (an image, a genome)."""
     free_disk_bytes: int = Field(default=256 * 1024**2, ge=0)
     """Deposits and blocks are refused when less room than this is left."""
 
@@ -97,6 +107,22 @@ class NodeConfig(BaseSettings):
     def _are_urls(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_checked_url(value) for value in values)
 
+    @field_validator("database_url")
+    @classmethod
+    def _has_no_password(cls, value: str) -> str:
+        try:
+            password = value and make_url(value).password
+        except ArgumentError as error:
+            raise ValueError(
+                "expected a database URL, such as postgresql+psycopg://node@/node?host=/run/postgresql"
+            ) from error
+        if password:
+            raise ValueError(
+                "expected a database URL without a password: name a file with the password in it (?passfile=…), or put "
+                "the whole URL into a file (0600) that database_url_file names"
+            )
+        return value
+
     @field_validator("engine")
     @classmethod
     def _is_engine(cls, value: str) -> str:
@@ -108,6 +134,8 @@ class NodeConfig(BaseSettings):
     def _is_consistent(self) -> "NodeConfig":
         if self.custodians and self.threshold > self.custodians:
             raise ValueError("expected a threshold of at most the number of custodians")
+        if self.database_url and self.database_url_file:
+            raise ValueError("expected database_url or database_url_file, not both")
         if self.store == "kubo" and not (self.kubo_url and self.kubo_secret_file):
             raise ValueError("expected kubo_url and kubo_secret_file, the daemon that store = kubo means")
         if not self.chain_urls:
@@ -160,7 +188,14 @@ class NodeConfig(BaseSettings):
 
     @property
     def database(self) -> str:
-        """The database's URL, the default resolved."""
+        """The database's URL, the default resolved. It may hold a password.
+
+        Raises:
+            crypto.KeyfileError: ``database_url_file`` cannot be trusted.
+        """
+        if self.database_url_file is not None:
+            content = read_private(self.path(self.database_url_file), _URL_FILE_BYTES)
+            return content.decode(errors="replace").strip()
         return self.database_url or f"sqlite:///{self.directory / 'node.db'}"
 
     def path(self, relative: Path) -> Path:

@@ -22,6 +22,7 @@ class DatabaseFollowStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._uncertain = False
 
     def load(self) -> tuple[bytes | None, Checkpoint | None]:
         """The last snapshot and the last checkpoint that were committed."""
@@ -41,12 +42,21 @@ class DatabaseFollowStore:
 
     def commit(self, events: Sequence[Event], checkpoint: Checkpoint, snapshot: bytes | None) -> None:
         """Keeps new events, the checkpoint, and the snapshot where there is one: all or nothing, durably."""
+        if self._uncertain:
+            # The last commit failed, perhaps after it was made: what came in then is not taken in again.
+            last = self.last_event()
+            events = [event for event in events if last is None or _place(event.position) > _place(last)]
+        self._uncertain = True
+        self._commit(events, checkpoint, snapshot)
+        self._uncertain = False
+
+    def _commit(self, events: Sequence[Event], checkpoint: Checkpoint, snapshot: bytes | None) -> None:
         event_rows = [_event_row(event) for event in events]
         access_rows = [
             row for event in events if isinstance(event, AccessEvent) for row in _access_rows(event)
         ]
         packed = cbor2.dumps([checkpoint.block_number, checkpoint.block_hash, checkpoint.block_time])
-        with self._database.begin() as connection:
+        with self._database.append() as connection:
             if event_rows:
                 connection.execute(tables.events.insert(), event_rows)
             if access_rows:
@@ -54,6 +64,10 @@ class DatabaseFollowStore:
             _put(connection, _CHECKPOINT, packed)
             if snapshot is not None:
                 _put(connection, _SNAPSHOT, snapshot)
+
+
+def _place(position: Position) -> tuple[int, int]:
+    return position.block_number, position.log_index
 
 
 def _put(connection: Connection, part: str, content: bytes) -> None:

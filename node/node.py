@@ -8,7 +8,7 @@ from typing import Self
 
 from fastapi import APIRouter, FastAPI
 
-from ledger.chain import Chain
+from ledger.endpoints import connect
 from ledger.engine import ENGINES
 from ledger.follow import Follower
 from ledger.sender import Sender
@@ -44,6 +44,7 @@ from node.stopwatch import NewStopwatch, Stopwatch
 LOCK_FILE = "lock"
 PRUNE_SECONDS = 60.0
 RESUME_SECONDS = 10.0
+CLAIM_SECONDS = 5.0
 
 
 class Node:
@@ -74,7 +75,9 @@ class Node:
         self.database = Database(config.database)
         self.database.migrate()
         self.metrics = Metrics()
-        self.chain = Chain(config.rpc_url, ENGINES[config.engine])
+        self.chain = connect(
+            config.chain_urls, ENGINES[config.engine], self.deployment, config.rpc_confirmations
+        )
         self.outbox = DatabaseOutbox(self.database)
         self.sender = Sender(
             self.chain, self.identity.address, self.identity.account.sign_digest, self.outbox
@@ -85,6 +88,7 @@ class Node:
         )
         self.following = Following(follower, self.ledger, self._fail)
         self.housekeeping = Housekeeping(self.ledger.wait_until_read)
+        self.repairs = Housekeeping(self.ledger.wait_until_read)
 
     def _make_patient_services(self) -> None:
         database, ledger, identity = self.database, self.ledger, self.identity
@@ -121,6 +125,7 @@ class Node:
             openings=self.openings,
             policy=policy,
             reserve_bytes=self.config.free_disk_bytes,
+            largest_file_bytes=self.config.largest_file_bytes,
             free_bytes=self._opened_store.free_bytes,
             new_stopwatch=new_stopwatch,
         )
@@ -137,6 +142,7 @@ class Node:
             self.outbox,
             self._holdings,
             self._background_problems,
+            self.chain.problems,
         )
         self.metrics.watch("phr_final_block", "Number of the final block", lambda: self._final()[0])
         self.metrics.watch(
@@ -144,9 +150,11 @@ class Node:
         )
         self.metrics.watch("phr_ready", "1 when the node can do its work", lambda: self.status.health().ready)
         self.housekeeping.every(RESUME_SECONDS, "sending transactions again", self.sender.resume)
+        self.housekeeping.every(CLAIM_SECONDS, "holding the database alone", self._keep_claim)
         self.housekeeping.every(PRUNE_SECONDS, "forgetting old nonces", self.nonces.prune)
         self.housekeeping.every(PRUNE_SECONDS, "dropping expired registrations", self.registrations.prune)
         self.records.register(self.housekeeping.every)
+        self.records.register_repairs(self.repairs.every)
         self.app: FastAPI = create_app(self.routers(), self.metrics)
         self._listener = Listener(self.app, self.config.host, self.config.port)
         self._lock: int | None = None
@@ -176,9 +184,11 @@ class Node:
         """
         try:
             self._lock = _take_lock(self.config)
+            self.database.claim()
             self.following.start()
             self._listener.start()
             self.housekeeping.start()
+            self.repairs.start()
         except BaseException:
             self.stop()
             raise
@@ -198,6 +208,7 @@ class Node:
         """Ends serving, then the threads behind it, and closes everything. Again is no error."""
         self._listener.stop()
         self.housekeeping.stop()
+        self.repairs.stop()
         self.following.stop()
         self.records.close()
         self._opened_store.close()
@@ -235,6 +246,12 @@ class Node:
         self._listener.end()
         self.ended.set()
 
+    def _keep_claim(self) -> None:
+        try:
+            self.database.claim()
+        except ConfigurationError as error:
+            self._fail(error)
+
     def _holdings(self) -> Holdings:
         held, not_on_ledger = self.records.deposits.count()
         return Holdings(
@@ -246,7 +263,7 @@ class Node:
 
     def _background_problems(self) -> tuple[str, ...]:
         problem = self.following.problem()
-        return (*(() if problem is None else (problem,)), *self.housekeeping.problems())
+        return (*(() if problem is None else (problem,)), *self.housekeeping.problems(), *self.repairs.problems())
 
     def _final(self) -> tuple[float, float]:
         try:

@@ -31,7 +31,7 @@ class NonceMemory:
         """
         row = {"key_id": request.caller.key_id, "nonce": request.nonce, "created": request.created_seconds}
         try:
-            with self._database.begin() as connection:
+            with self._database.append() as connection:
                 connection.execute(request_nonces.insert().values(**row))
         except IntegrityError:
             raise Unauthenticated(
@@ -41,7 +41,7 @@ class NonceMemory:
     def prune(self) -> int:
         """Forgets the nonces of requests that are too old to be taken anyway; returns how many."""
         oldest = int(self._clock()) - REMEMBERED_SECONDS
-        with self._database.begin() as connection:
+        with self._database.append() as connection:
             return connection.execute(
                 delete(request_nonces).where(request_nonces.c.created < oldest)
             ).rowcount

@@ -31,7 +31,7 @@ class Openings:
     def remember(self, commitment: bytes, salt: bytes, staff_id: str, role: str) -> None:
         """Keeps what opens a commitment (32 bytes); durable when it returns, so call it before the transaction."""
         row = {"commitment": commitment, "salt": salt, "staff_id": staff_id, "role": role}
-        with self._database.begin() as connection:
+        with self._database.append() as connection:
             connection.execute(openings.insert().values(**row))
 
     def open(self, auditor: bytes, request: OpeningRequest) -> Opening:
@@ -44,7 +44,7 @@ class Openings:
         if access is None or access.requester != self._identity.address:
             raise NotFound("no access of this member has that patient and sequence")
         statement = select(openings).where(openings.c.commitment == access.person_commitment)
-        with self._database.begin() as connection:
+        with self._database.append() as connection:
             row = connection.execute(statement).one_or_none()
             if row is None:
                 raise NotFound("this member does not have what opens that commitment")

@@ -18,7 +18,7 @@ class DatabaseOutbox:
         """Keeps a transaction; adding the same hash again changes nothing."""
         row = {"nonce": nonce, "transaction_hash": transaction_hash, "raw": raw}
         try:
-            with self._database.begin() as connection:
+            with self._database.append() as connection:
                 connection.execute(outbox.insert().values(**row))
         except IntegrityError:
             if transaction_hash not in {entry.hash for entry in self.pending()}:
@@ -32,5 +32,5 @@ class DatabaseOutbox:
 
     def done(self, transaction_hash: bytes) -> None:
         """Forgets a transaction that is final or can never land; an unknown hash changes nothing."""
-        with self._database.begin() as connection:
+        with self._database.append() as connection:
             connection.execute(delete(outbox).where(outbox.c.transaction_hash == transaction_hash))

@@ -51,7 +51,7 @@ class OwnCopies:
         deposit = self._store.find(record_id, record.header_digest)
         if deposit is None:
             raise NotFound("this node holds no copy of that record: ask one of its custodians")
-        with self._database.begin() as connection:
+        with self._database.append() as connection:
             connection.execute(
                 insert(own_reads).values(patient=patient, record_id=record_id, read_at=int(self._clock()))
             )

@@ -253,7 +253,7 @@ class ReleaseService:
         signed = [answer for answer in answers if answer.sealed is not None]
         if not signed:
             return
-        with self._database.begin() as connection:
+        with self._database.append() as connection:
             connection.execute(
                 insert(releases),
                 [

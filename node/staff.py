@@ -45,7 +45,7 @@ class StaffRegister:
                 raise InvalidRequest(f"expected a staff {what} of 1 to 128 printable characters")
         token = _PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
         try:
-            with self._database.begin() as connection:
+            with self._database.append() as connection:
                 connection.execute(
                     staff.insert().values(
                         staff_id=staff_id, role=role, token_digest=_digest(token), active=True
@@ -64,7 +64,7 @@ class StaffRegister:
             NotFound: nobody active has that name.
         """
         token = _PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
-        with self._database.begin() as connection:
+        with self._database.append() as connection:
             changed = connection.execute(
                 staff.update()
                 .where(staff.c.staff_id == staff_id, staff.c.active)
@@ -80,7 +80,7 @@ class StaffRegister:
         Raises:
             NotFound: nobody has that name.
         """
-        with self._database.begin() as connection:
+        with self._database.append() as connection:
             ended = connection.execute(
                 staff.update().where(staff.c.staff_id == staff_id).values(active=False)
             ).rowcount

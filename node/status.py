@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy.exc import SQLAlchemyError
 
 from node.database import Database
+from node.database_errors import DatabaseUnavailable
 from node.errors import Unavailable
 from node.identity import Identity
 from node.ledger_view import LedgerView
@@ -21,10 +22,11 @@ _NEVER_SECONDS = 1e9
 
 
 class Health(Message):
-    """Whether the node can do its work, and what is in the way."""
+    """Whether the node can do its work, what is in the way, and what is wrong that it works around."""
 
     ready: bool
     problems: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,13 @@ class Status:
         outbox: DatabaseOutbox,
         holdings: Callable[[], Holdings],
         background_problems: Callable[[], tuple[str, ...]],
+        warnings: Callable[[], tuple[str, ...]],
     ) -> None:
         """Looks through these collaborators.
 
         Args:
             background_problems: what ails the threads in the background, in words.
+            warnings: what somebody should look at though the node does its work, in words.
         """
         self._name = name
         self._database = database
@@ -62,15 +66,18 @@ class Status:
         self._outbox = outbox
         self._holdings = holdings
         self._background_problems = background_problems
+        self._warnings = warnings
 
     def health(self) -> Health:
         """Whether the node can do its work now."""
         problems = [*self._ledger_problems(), *self._background_problems()]
         try:
             self._outbox.pending()
+        except DatabaseUnavailable as error:
+            problems.append(error.detail)
         except SQLAlchemyError as error:
-            problems.append(f"the database does not answer: {type(error).__name__}")
-        return Health(ready=not problems, problems=tuple(problems))
+            problems.append(f"the database cannot be read: {type(error).__name__}")
+        return Health(ready=not problems, problems=tuple(problems), warnings=self._warnings())
 
     def report(self) -> NodeStatus:
         """The state of the node for its operator.
@@ -85,6 +92,7 @@ class Status:
             name=self._name,
             ready=health.ready,
             problems=health.problems,
+            warnings=health.warnings,
             final_block=snapshot.final.number,
             final_age_seconds=round(min(snapshot.age_seconds, _NEVER_SECONDS), 3),
             records_held=holdings.records_held,
