@@ -1,7 +1,6 @@
 """Attacks on the room for backups, which anyone may use: those who are here already must never lose theirs."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,11 +41,8 @@ def fill(backups: Backups) -> int:
 
 
 @pytest.fixture
-def backups(tmp_path: Path) -> Iterator[Backups]:
-    database = Database(f"sqlite:///{tmp_path / 'node.db'}")
-    database.migrate()
-    yield Backups(database, 20_000)
-    database.close()
+def backups(new_database: Database) -> Backups:
+    return Backups(new_database, 20_000)
 
 
 @pytest.mark.parametrize("versions_before", [1, 2, 3, 5])

@@ -1,6 +1,6 @@
 """Backups: by the holder of the phrase only, never to an older version, the last three kept."""
 
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from node_fixtures import Network
@@ -19,38 +19,37 @@ SIGNING = RequestKey.of_backup(KEYS.signing_seed).caller.identifier
 OTHER_SIGNING = RequestKey.of_backup(OTHER.signing_seed).caller.identifier
 
 
-def open_backups(path: Path, quota_bytes: int = 10**7) -> Backups:
-    database = Database(f"sqlite:///{path / 'node.db'}")
-    database.migrate()
-    return Backups(database, quota_bytes)
+@pytest.fixture
+def backups(new_database: Database) -> Backups:
+    return Backups(new_database, 10**7)
 
 
-def test_newest_backup_comes_back_after_reopening(tmp_path: Path) -> None:
+def test_newest_backup_comes_back_after_reopening(
+    database_url: str, open_database: Callable[[str], Database]
+) -> None:
     for version in (1, 2, 3, 7):
-        open_backups(tmp_path).store(
+        Backups(open_database(database_url), 10**7).store(
             SIGNING, KEYS.locator, seal_backup(b"content %d" % version, KEYS, version)
         )
-    newest = open_backup(open_backups(tmp_path).newest(SIGNING, KEYS.locator), KEYS)
+    newest = open_backup(Backups(open_database(database_url), 10**7).newest(SIGNING, KEYS.locator), KEYS)
     assert (newest.version, newest.content) == (7, b"content 7")
 
 
-def test_rollback_to_an_older_version_is_refused(tmp_path: Path) -> None:
-    backups = open_backups(tmp_path)
+def test_rollback_to_an_older_version_is_refused(backups: Backups) -> None:
     backups.store(SIGNING, KEYS.locator, seal_backup(b"new", KEYS, 5))
     with pytest.raises(Conflict, match="above 5; came 4"):
         backups.store(SIGNING, KEYS.locator, seal_backup(b"old", KEYS, 4))
 
 
-def test_same_backup_again_is_accepted_and_another_of_its_version_refused(tmp_path: Path) -> None:
-    backups, sealed = open_backups(tmp_path), seal_backup(b"one", KEYS, 5)
+def test_same_backup_again_is_accepted_and_another_of_its_version_refused(backups: Backups) -> None:
+    sealed = seal_backup(b"one", KEYS, 5)
     backups.store(SIGNING, KEYS.locator, sealed)
     backups.store(SIGNING, KEYS.locator, sealed)
     with pytest.raises(Conflict):
         backups.store(SIGNING, KEYS.locator, seal_backup(b"two", KEYS, 5))
 
 
-def test_squatting_on_anothers_locator_is_refused(tmp_path: Path) -> None:
-    backups = open_backups(tmp_path)
+def test_squatting_on_anothers_locator_is_refused(backups: Backups) -> None:
     with pytest.raises(NotAllowed):
         backups.store(OTHER_SIGNING, KEYS.locator, seal_backup(b"x", KEYS, 1))
     with pytest.raises(CryptoError):
@@ -61,9 +60,9 @@ def test_squatting_on_anothers_locator_is_refused(tmp_path: Path) -> None:
         backups.newest(SIGNING, KEYS.locator)
 
 
-def test_backup_beyond_the_quota_is_refused_and_the_former_stays(tmp_path: Path) -> None:
+def test_backup_beyond_the_quota_is_refused_and_the_former_stays(new_database: Database) -> None:
     first = seal_backup(b"first", KEYS, 1)
-    backups = open_backups(tmp_path, quota_bytes=len(first) + 10)
+    backups = Backups(new_database, len(first) + 10)
     backups.store(SIGNING, KEYS.locator, first)
     with pytest.raises(QuotaReached):
         backups.store(SIGNING, KEYS.locator, seal_backup(b"second" * 1000, KEYS, 2))

@@ -3,9 +3,9 @@
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
+from database_fixtures import TestDatabase, on_postgres
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,10 +18,8 @@ from node.tables import block_times
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    made = Database(f"sqlite:///{tmp_path / 'node.db'}")
-    made.migrate()
-    return made
+def database(new_database: TestDatabase) -> TestDatabase:
+    return new_database
 
 
 def count(database: Database) -> int:
@@ -29,6 +27,7 @@ def count(database: Database) -> int:
         return connection.execute(select(func.count()).select_from(block_times)).scalar_one()
 
 
+@pytest.mark.skipif(on_postgres(), reason="of SQLite")
 def test_connections_of_sqlite_are_durable_and_check_foreign_keys(database: Database) -> None:
     with database.read() as connection:
         found = [
@@ -106,11 +105,11 @@ for number in range(int(sys.argv[2]), 10**9):
 """
 
 
-def test_kill_while_writing_loses_nothing_that_was_acknowledged(database: Database, tmp_path: Path) -> None:
+def test_kill_while_writing_loses_nothing_that_was_acknowledged(database: TestDatabase) -> None:
     acknowledged = -1
     for _ in range(3):
         writer = subprocess.Popen(
-            [sys.executable, "-c", _WRITER, f"sqlite:///{tmp_path / 'node.db'}", str(count(database))],
+            [sys.executable, "-c", _WRITER, database.url, str(count(database))],
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -1,6 +1,6 @@
 """The node's outbox behaves as every outbox does, and survives its process."""
 
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from outbox_behaviour import OutboxBehaviour, add, entry
@@ -9,17 +9,13 @@ from node.database import Database
 from node.outbox import DatabaseOutbox
 
 
-def open_outbox(path: Path) -> DatabaseOutbox:
-    database = Database(f"sqlite:///{path}")
-    database.migrate()
-    return DatabaseOutbox(database)
-
-
 class TestDatabaseOutbox(OutboxBehaviour):
     @pytest.fixture
-    def outbox(self, tmp_path: Path) -> DatabaseOutbox:
-        return open_outbox(tmp_path / "node.db")
+    def outbox(self, new_database: Database) -> DatabaseOutbox:
+        return DatabaseOutbox(new_database)
 
-    def test_pending_after_reopening_is_what_was_added(self, tmp_path: Path) -> None:
-        add(open_outbox(tmp_path / "node.db"), entry(3))
-        assert open_outbox(tmp_path / "node.db").pending() == [entry(3)]
+    def test_pending_after_reopening_is_what_was_added(
+        self, database_url: str, open_database: Callable[[str], Database]
+    ) -> None:
+        add(DatabaseOutbox(open_database(database_url)), entry(3))
+        assert DatabaseOutbox(open_database(database_url)).pending() == [entry(3)]

@@ -8,10 +8,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from chain_fixtures import Key, LedgerWorld
+from database_fixtures import TestDatabase
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
@@ -30,10 +30,8 @@ from vocabulary import Category, Purpose, Reason, Role
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    made = Database(f"sqlite:///{tmp_path / 'node.db'}")
-    made.migrate()
-    return made
+def database(new_database: TestDatabase) -> TestDatabase:
+    return new_database
 
 
 def populate(world: LedgerWorld) -> tuple[Key, Key, Key, bytes]:
@@ -238,7 +236,7 @@ follower.advance()
 
 
 def test_kill_while_following_loses_and_repeats_no_event(
-    ledger_world: LedgerWorld, database: Database, tmp_path: Path
+    ledger_world: LedgerWorld, database: TestDatabase
 ) -> None:
     for _ in range(4):
         populate(ledger_world)
@@ -251,7 +249,7 @@ def test_kill_while_following_loses_and_repeats_no_event(
                 _FOLLOW,
                 ledger_world.chain.url,
                 deployment,
-                f"sqlite:///{tmp_path / 'node.db'}",
+                database.url,
             ],
             stdout=subprocess.PIPE,
         )

@@ -1,29 +1,31 @@
 """Staff tokens: shown once, kept as a digest, ended for good."""
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
+from database_fixtures import new_database_url
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from node.database import Database
 from node.errors import Conflict, InvalidRequest, NotFound
 from node.staff import StaffMember, StaffRegister
+from node.tables import staff
 
 
 @pytest.fixture
-def register(tmp_path: Path) -> StaffRegister:
-    database = Database(f"sqlite:///{tmp_path / 'node.db'}")
-    database.migrate()
-    return StaffRegister(database)
+def register(new_database: Database) -> StaffRegister:
+    return StaffRegister(new_database)
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> StaffRegister:
-    database = Database(f"sqlite:///{tmp_path_factory.mktemp('staff') / 'node.db'}")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StaffRegister]:
+    database = Database(new_database_url(tmp_path_factory.mktemp("staff")))
     database.migrate()
     StaffRegister(database).add("kim", "physician")
-    return StaffRegister(database)
+    yield StaffRegister(database)
+    database.close()
 
 
 def test_token_names_the_person_and_role_that_it_was_made_for(register: StaffRegister) -> None:
@@ -32,10 +34,12 @@ def test_token_names_the_person_and_role_that_it_was_made_for(register: StaffReg
     assert register.by_token(token) == StaffMember("kim", "physician")
 
 
-def test_token_is_not_in_the_database(register: StaffRegister, tmp_path: Path) -> None:
+def test_token_is_not_in_the_database(register: StaffRegister, new_database: Database) -> None:
     token = register.add("kim", "physician")
-    for file in tmp_path.iterdir():
-        assert token.encode() not in file.read_bytes()
+    with new_database.read() as connection:
+        (row,) = connection.execute(select(staff)).all()
+    assert token.encode() not in row.token_digest
+    assert token not in map(str, row)
 
 
 def test_ended_token_is_nobodys(register: StaffRegister) -> None:

@@ -17,6 +17,7 @@ import httpx
 import pytest
 from chain_fixtures import NODE_MODULES
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from database_fixtures import new_database_url, on_postgres
 
 from crypto.hpke import EncryptionKey
 from crypto.keyring import KeyringSecrets
@@ -272,6 +273,7 @@ def start_network(
                 rpc_url=anvil.url,
                 deployment=deployment_file,
                 cost=CHEAP,
+                further={"database_url": new_database_url(place)} if on_postgres() else None,
             )
             keys = from_json(MemberKeys, enrolment.message)
             sender.send(deployment.address, calls.enrol_member(keys, role_mask(roles), enrolment.signature))
