@@ -111,6 +111,7 @@ def status(directory: Path = _DIRECTORY, as_json: bool = JSON_OPTION) -> None:
             (_("member"), f"{shown.name} (0x{shown.member.hex()})"),
             (_("ready"), _("yes") if shown.ready else _("no")),
             *((_("problem"), problem) for problem in shown.problems),
+            *((_("warning"), warning) for warning in shown.warnings),
             (_("final block"), f"{shown.final_block}, {shown.final_age_seconds:.1f} s"),
             (_("records held"), shown.records_held),
             (_("deposits without a record"), shown.deposits_without_record),

@@ -134,6 +134,9 @@ class NodeStatus(Message):
     name: str
     ready: bool
     problems: tuple[str, ...]
+    """What is in the way of its work."""
+    warnings: tuple[str, ...] = ()
+    """What it works around, such as an endpoint of the chain that fails or lies: somebody should look at it."""
     final_block: int
     final_age_seconds: float
     records_held: int
