@@ -136,8 +136,8 @@ def private_configuration(
         **config["Datastore"],
         "StorageMax": f"{settings.storage_max_bytes}B",
         "Spec": _synced(config["Datastore"]["Spec"]),
-        # A put of a block that is there writes it again, and so mends a corrupt copy.
-        "WriteThrough": True,
+        # Pinning puts a block that is there once more: without this, each block would be written and synced twice.
+        "WriteThrough": False,
     }
     return with_peers(config, peers)
 

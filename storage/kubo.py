@@ -1,19 +1,20 @@
 """Blocks in a Kubo daemon, reached over its RPC; every block that comes back is hashed here.
 
-Kubo keeps blocks by their digest alone and lets its collector take what is not pinned. So this store holds a block
+Kubo keeps blocks by their digest alone, and its collector takes what is not pinned. So this store holds a block
 exactly as long as it is pinned there:
 
-* raw: a recursive pin of its CID (a raw block has no children);
-* dag-pb: a pin of the raw CID of the same bytes, and a mark;
+* raw: a direct pin without a name;
+* dag-pb: a mark, and a direct pin of the raw CID of the same bytes, named "dag-pb" unless they are held as raw too;
 * ``BlockStore.pin``: a mark.
 
-A mark is a pin of a CID with the identity hash, whose "digest" says in itself what is marked: it has no block. Kubo
-removes a pin before it writes it anew, and a kill between the two would lose it: what is pinned is not pinned again.
+A mark is a pin of a CID with the identity hash, whose "digest" says in itself what is marked: it has no block. Pins are
+direct, because Kubo's ``block/rm`` walks all recursive ones each time. Kubo removes a pin before it writes it anew, and
+a kill between the two would lose it: what is pinned is not pinned again.
 """
 
 import base64
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from enum import Enum
 
 from storage.blocks import MAX_BLOCK_BYTES, check_block, check_size
@@ -30,6 +31,8 @@ from storage.errors import (
 from storage.kubo_rpc import CALL_SECONDS, LIST_ANSWER_BYTES, LIST_SECONDS, KuboRpc, NotPinnedError
 
 _LOCKS = 64
+_HELD_AS_RAW = ""
+_HELD_AS_DAG_PB = "dag-pb"
 _MARK_LABEL = b"phr1"
 _IDENTITY = 0x00
 
@@ -61,13 +64,19 @@ class KuboBlockStore:
         check_size(block)
         cid = Cid.of(block, codec)
         with self._lock(cid):
-            if codec is Codec.RAW:
-                self._put_block(cid, block, pin=not self._is_pinned(cid, "recursive"))
-            else:
-                self._put_block(cid, block, pin=False)
-                if not self._is_marked(_Mark.DAG_PB, cid):
-                    self._pin_directly(cid)
-                    self._mark(_Mark.DAG_PB, cid)
+            name = self._pin_name(cid)
+            held = self._held(cid, name)
+            if held and not self._is_intact(cid):
+                self._forget_bytes(cid)
+                held, name = codec is Codec.DAG_PB, None
+            if codec is Codec.RAW and not held:
+                self._put_block(cid, block)
+                self._pin_bytes(cid, _HELD_AS_RAW)
+            elif codec is Codec.DAG_PB and name is None:
+                self._put_block(cid, block)
+                self._pin_bytes(cid, _HELD_AS_DAG_PB)
+            if codec is Codec.DAG_PB and not held:
+                self._mark(_Mark.DAG_PB, cid)
         return cid
 
     def get(self, cid: Cid) -> bytes:
@@ -82,22 +91,23 @@ class KuboBlockStore:
 
     def has(self, cid: Cid) -> bool:
         """As ``BlockStore.has``."""
-        if cid.codec is Codec.RAW:
-            return self._is_pinned(cid, "recursive")
-        return self._is_marked(_Mark.DAG_PB, cid)
+        return self._held(cid, self._pin_name(cid)) if cid.codec is Codec.RAW else self._held(cid, None)
 
     def delete(self, cid: Cid) -> bool:
         """As ``BlockStore.delete``; durable when it returns."""
         with self._lock(cid):
             if self._is_marked(_Mark.PINNED, cid):
                 raise BlockPinnedError(f"block {cid} is pinned: unpin it before deleting it")
-            if cid.codec is Codec.RAW:
-                held, kept = self._release_raw(cid)
-            else:
-                held, kept = self._release_dag_pb(cid)
-            if not kept:
+            name = self._pin_name(cid)
+            held = self._held(cid, name)
+            if cid.codec is Codec.DAG_PB:
+                self._unmark(_Mark.DAG_PB, cid)
+                others = name == _HELD_AS_RAW
+            elif (others := self._is_marked(_Mark.DAG_PB, Cid(Codec.DAG_PB, cid.digest))) and held:
+                self._pin_bytes(cid, _HELD_AS_DAG_PB)
+            if not others:
                 # Also when it was not held: who deleted it may have died between the pin and the block.
-                self._remove_block(cid)
+                self._forget_bytes(cid)
             return held
 
     def pin(self, cid: Cid) -> None:
@@ -115,11 +125,16 @@ class KuboBlockStore:
 
     def pins(self) -> Iterator[Cid]:
         """As ``BlockStore.pins``."""
-        return iter(self._marked(_Mark.PINNED))
+        marks = (_marked_cid(_Mark.PINNED, text) for text in self._list())
+        return (cid for cid in marks if cid is not None)
 
     def cids(self) -> Iterator[Cid]:
         """As ``BlockStore.cids``; one list, as of one moment."""
-        return iter((*self._held_raw(), *self._marked(_Mark.DAG_PB)))
+        for text, name in self._list().items():
+            mark = _marked_cid(_Mark.DAG_PB, text)
+            cid = _parsed(text) if mark is None and name == _HELD_AS_RAW else mark
+            if cid is not None and (mark is not None or cid.codec is Codec.RAW):
+                yield cid
 
     def free_bytes(self) -> int:
         """How far the repository is from what its operator lets it grow to (``Datastore.StorageMax``); 0 beyond."""
@@ -137,9 +152,9 @@ class KuboBlockStore:
     def _lock(self, cid: Cid) -> threading.Lock:
         return self._locks[cid.digest[0] % _LOCKS]
 
-    def _put_block(self, cid: Cid, block: bytes, *, pin: bool) -> None:
+    def _put_block(self, cid: Cid, block: bytes) -> None:
         doing = f"writing block {cid}"
-        arguments = {"cid-codec": "raw", "mhtype": "sha2-256", "pin": "true" if pin else "false"}
+        arguments = {"cid-codec": "raw", "mhtype": "sha2-256", "pin": "false"}
         answer = self._rpc.json("block/put", arguments, doing, files=[block])
         answered = answer.get("Key") if isinstance(answer, dict) else None
         if answered != str(_raw(cid)):
@@ -147,23 +162,20 @@ class KuboBlockStore:
                 f"expected {self._rpc} to keep {_raw(cid)}; it answered {str(answered)[:100]!r}: do not trust it"
             )
 
-    def _release_raw(self, cid: Cid) -> tuple[bool, bool]:
-        """Ends holding a block as raw: whether it was held, and whether its bytes stay for the other codec."""
-        held = self._is_pinned(cid, "recursive")
-        kept = self._is_marked(_Mark.DAG_PB, Cid(Codec.DAG_PB, cid.digest))
-        if held:
-            self._unpin(str(cid), cid)
-            if kept:
-                self._pin_directly(cid)
-        return held, kept
+    def _held(self, cid: Cid, name: str | None) -> bool:
+        """Whether a block is held, from the name of the pin of its bytes (which dag-pb does not need)."""
+        return name == _HELD_AS_RAW if cid.codec is Codec.RAW else self._is_marked(_Mark.DAG_PB, cid)
 
-    def _release_dag_pb(self, cid: Cid) -> tuple[bool, bool]:
-        """As ``_release_raw``, for a block held as dag-pb."""
-        kept = self._is_pinned(_raw(cid), "recursive")
-        held = self._unmark(_Mark.DAG_PB, cid)
-        if not kept:
-            self._unpin(str(_raw(cid)), cid)
-        return held, kept
+    def _is_intact(self, cid: Cid) -> bool:
+        try:
+            self.get(cid)
+        except (BlockCorruptError, BlockNotFoundError):
+            return False
+        return True
+
+    def _forget_bytes(self, cid: Cid) -> None:
+        self._unpin(str(_raw(cid)), cid)
+        self._remove_block(cid)
 
     def _remove_block(self, cid: Cid) -> None:
         doing = f"deleting block {cid}"
@@ -173,12 +185,13 @@ class KuboBlockStore:
         if message := answer.get("Error"):
             raise self._rpc.told(str(message), doing)
 
-    def _pin_directly(self, cid: Cid) -> None:
-        """Keeps the collector from bytes that are held as dag-pb only."""
-        raw = str(_raw(cid))
-        if not self._is_pinned(_raw(cid), "recursive") and not self._is_pinned(_raw(cid), "direct"):
-            arguments = {"arg": raw, "recursive": "false", "offline": "true"}
-            self._rpc.call("pin/add", arguments, f"pinning block {cid}")
+    def _pin_bytes(self, cid: Cid, name: str) -> None:
+        arguments = {"arg": str(_raw(cid)), "recursive": "false", "name": name, "offline": "true"}
+        self._rpc.call("pin/add", arguments, f"pinning block {cid}")
+
+    def _pin_name(self, cid: Cid) -> str | None:
+        """The name of the pin of a block's bytes; None when they are not pinned."""
+        return self._listed(str(_raw(cid)), cid)
 
     def _mark(self, mark: _Mark, cid: Cid) -> None:
         arguments = {"arg": _mark_text(mark, cid), "recursive": "false", "offline": "true"}
@@ -194,54 +207,50 @@ class KuboBlockStore:
             return False
         return True
 
-    def _is_pinned(self, cid: Cid, kind: str) -> bool:
-        return self._is_listed(str(cid), kind, cid)
-
     def _is_marked(self, mark: _Mark, cid: Cid) -> bool:
-        return self._is_listed(_mark_text(mark, cid), "direct", cid)
+        return self._listed(_mark_text(mark, cid), cid) is not None
 
-    def _is_listed(self, text: str, kind: str, cid: Cid) -> bool:
+    def _listed(self, text: str, cid: Cid) -> str | None:
+        """The name of one direct pin; None when there is none."""
         doing = f"looking for block {cid}"
+        arguments = {"arg": text, "type": "direct", "names": "true", "offline": "true"}
         try:
-            answer = self._rpc.json("pin/ls", {"arg": text, "type": kind, "offline": "true"}, doing)
+            names = self._names(self._rpc.json("pin/ls", arguments, doing), doing)
         except NotPinnedError:
-            return False
-        if text not in self._keys(answer, doing):
+            return None
+        if text not in names:
             raise self._rpc.strange("a list without what was asked for", doing)
-        return True
+        return names[text]
 
-    def _held_raw(self) -> list[Cid]:
-        found = []
-        for text in self._list("recursive"):
-            try:
-                cid = Cid.parse(text)
-            except CidError:
-                continue  # Kubo's own empty folder, or what its operator pinned
-            if cid.codec is Codec.RAW:
-                found.append(cid)
-        return found
-
-    def _marked(self, mark: _Mark) -> list[Cid]:
-        return [cid for text in self._list("direct") if (cid := _marked_cid(mark, text)) is not None]
-
-    def _list(self, kind: str) -> Collection[str]:
-        doing = f"listing {kind} pins"
+    def _list(self) -> dict[str, str]:
+        """All direct pins and their names."""
+        doing = "listing pins"
         # Not streamed: a stream that breaks off ends like a whole one.
+        arguments = {"type": "direct", "names": "true"}
         answer = self._rpc.json(
-            "pin/ls", {"type": kind}, doing, limit_bytes=LIST_ANSWER_BYTES, seconds=LIST_SECONDS
+            "pin/ls", arguments, doing, limit_bytes=LIST_ANSWER_BYTES, seconds=LIST_SECONDS
         )
-        return self._keys(answer, doing)
+        return self._names(answer, doing)
 
-    def _keys(self, answer: object, doing: str) -> Collection[str]:
+    def _names(self, answer: object, doing: str) -> dict[str, str]:
         keys = answer.get("Keys", {}) if isinstance(answer, dict) else None
-        if not isinstance(keys, dict):
-            raise self._rpc.strange(f"{answer!r:.100}", doing)
-        return keys
+        try:
+            return {text: str(pin.get("Name", "")) for text, pin in keys.items()}  # type: ignore[union-attr]
+        except AttributeError:
+            raise self._rpc.strange(f"{answer!r:.100}", doing) from None
 
 
 def _raw(cid: Cid) -> Cid:
     """The name under which Kubo is asked for any block: it keeps by digest, and looks inside no raw block."""
     return Cid(Codec.RAW, cid.digest)
+
+
+def _parsed(text: str) -> Cid | None:
+    """The CID of a pin; None for what this store does not pin: Kubo's own empty folder, or its operator's."""
+    try:
+        return Cid.parse(text)
+    except CidError:
+        return None
 
 
 def _mark_text(mark: _Mark, cid: Cid) -> str:
