@@ -42,6 +42,9 @@ def check(directory: Path) -> list[str]:
         facts["replayed"]["accesses"] == facts["accesses"],
         "expected as many accesses replayed as in the history",
     )
+    killed = facts.get("validator_killed")
+    if killed is not None:
+        expect(killed["caught_up_to"] > killed["block"], "expected the killed validator to catch up")
     for name, rows in facts["replayed"].items():
         expect(rows > 0, f"expected rows in {name}")
         expect((directory / "replay" / f"{name}.parquet").stat().st_size > 0, f"expected {name}.parquet")

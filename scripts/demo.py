@@ -1,6 +1,7 @@
 """The whole story, played with the same commands that people use. One line a step, and its time.
 
 Leaves a directory (default ./demo-run) in which every command of the README can be tried, and its ``summary.json``.
+With ``--network`` it plays on the real engines (default ./demo-network), and kills a validator in the middle.
 """
 
 import argparse
@@ -11,69 +12,34 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+from demo_faults import bring_back_the_validator, kill_a_validator
 from demo_patients import DemoPatient, generate
+from demo_story import PHR, ROOT, DemoFailed, Story
 
-ROOT = Path(__file__).resolve().parent.parent
 SYNTHEA = ROOT / ".venv" / "synthea" / "bin" / "synthea"
-PHR = [str(ROOT / ".venv" / "bin" / "phr")]
 SEOUL, BUSAN, CLINIC = "Seoul Hospital", "Busan Hospital", "Hanok Clinic"
 REFUSED = 4
+REAL_ENGINES = ("--engine", "bft", "--storage", "kubo", "--database", "postgres")
 
 
-class DemoFailed(Exception):
-    """A step did not go as the story says."""
-
-
-@dataclass
-class Story:
-    """What has happened so far."""
-
-    directory: Path
-    began: float = field(default_factory=time.monotonic)
-    steps: list[dict[str, Any]] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def step(self, title: str, act: Callable[[], str]) -> None:
-        """Do one step and print its line: what came of it, and how long it took."""
-        began = time.monotonic()
-        outcome = act()
-        seconds = time.monotonic() - began
-        self.steps.append({"step": title, "outcome": outcome, "seconds": round(seconds, 2)})
-        print(f"{len(self.steps):2}. {title:<52} {seconds:6.1f} s   {outcome}", flush=True)
-
-    def phr(self, *words: str, expect: int = 0) -> Any:
-        """Run `phr` as a person would, with --json; its document, or its error line where a refusal is expected."""
-        environment = {**os.environ, "PHR_NETWORK": str(self.directory)}
-        done = subprocess.run(
-            [*PHR, *words, "--json"],
-            capture_output=True,
-            text=True,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-        )
-        if done.returncode != expect:
-            said = done.stderr.strip()[-2000:]
-            raise DemoFailed(
-                f"`phr {' '.join(words)}` ended with {done.returncode}, expected {expect}: {said}"
-            )
-        return json.loads(done.stdout) if done.stdout.strip() else {"error": done.stderr.strip()}
-
-
-def play(directory: Path, people: int, seed: int) -> Story:
-    """Play the story in a new directory."""
+def play(directory: Path, people: int, seed: int, engines: tuple[str, ...]) -> Story:
+    """Play the story in a new directory, on the engines that these options of ``phr network up`` name."""
     story = Story(directory)
     patients: list[DemoPatient] = []
     material = directory / "patients"
 
     def start() -> str:
-        document = story.phr("network", "up", str(directory))
-        return f"chain and {sum(part['state'] == 'ready' for part in document['parts']) - 1} nodes are ready"
+        document = story.phr("network", "up", str(directory), *engines)
+        ready = Counter(part["kind"] for part in document["parts"] if part["state"] == "ready")
+        return (
+            ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in ready.items()) + " ready"
+        )
 
     def create_patients() -> str:
         material.mkdir()
@@ -83,14 +49,18 @@ def play(directory: Path, people: int, seed: int) -> Story:
 
     story.step("chain, contract, members enrolled, nodes", start)
     story.step("Synthea generates patients", create_patients)
-    for patient in patients:
-        _live(story, patient, material)
+    for number, patient in enumerate(patients):
+        _live(story, patient, material, kill_a_validator if engines and number == 0 else None)
+    if engines:
+        bring_back_the_validator(story)
     _audit(story)
     return story
 
 
-def _live(story: Story, patient: DemoPatient, material: Path) -> None:
-    """One patient's story."""
+def _live(
+    story: Story, patient: DemoPatient, material: Path, fault: Callable[[Story], None] | None = None
+) -> None:
+    """One patient's story; the fault, where there is one, comes before the patient grants."""
     wallet = patient.name.lower().replace(" ", "-")
     passphrase, phrase = material / f"{wallet}.passphrase", material / f"{wallet}.phrase"
     descriptor = os.open(passphrase, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -195,6 +165,8 @@ def _live(story: Story, patient: DemoPatient, material: Path) -> None:
     story.step(f"{BUSAN} publishes", lambda: publish(BUSAN, patient.bundles[1]))
     story.step(f"{name} sees both as one", see)
     story.step(f"{name} reads an own record", read_own)
+    if fault is not None:
+        fault(story)
     story.step(f"{name} grants {CLINIC} for 90 days", grant)
     story.step(f"{CLINIC} reads", read)
     story.step(f"{BUSAN} asks {SEOUL}'s records without consent", lambda: refused(BUSAN, "without_consent"))
@@ -241,34 +213,47 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="./scripts/demo", description="Play the whole story on this machine."
     )
-    parser.add_argument("directory", type=Path, nargs="?", default=Path("demo-run"))
+    parser.add_argument(
+        "directory", type=Path, nargs="?", help="default demo-run, with --network demo-network"
+    )
+    parser.add_argument(
+        "--network", action="store_true", help="on validators, Kubo and PostgreSQL (./scripts/network build)"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the network running")
     parser.add_argument("--patients", type=int, default=1, help="how many patients (default 1)")
     parser.add_argument("--seed", type=int, default=42, help="Synthea's seed (default 42)")
     given = parser.parse_args()
-    directory: Path = given.directory.absolute()
+    shown: Path = given.directory or Path("demo-network" if given.network else "demo-run")
+    directory = shown.absolute()
     _clear(directory)
     try:
-        story = play(directory, given.patients, given.seed)
+        story = play(directory, given.patients, given.seed, REAL_ENGINES if given.network else ())
     except DemoFailed as failure:
         print(f"demo: {failure}", file=sys.stderr)
         _phr_down(directory)
         return 1
+    except BaseException:
+        _phr_down(directory)
+        raise
     summary = {
         "seconds": round(time.monotonic() - story.began, 1),
         "steps": story.steps,
         "facts": story.facts,
     }
     (directory / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
-    print(f"\nAll went as it should, in {summary['seconds']} s. What it left is in {given.directory}:")
-    wallet = next(iter(story.facts.values()))["wallet"]
+    print(f"\nAll went as it should, in {summary['seconds']} s. What it left is in {shown}:")
+    wallet = next(
+        fact["wallet"] for fact in story.facts.values() if isinstance(fact, dict) and "wallet" in fact
+    )
+    if given.directory or given.network:
+        print(f"  name it to phr with   export PHR_NETWORK={shown}")
     if given.keep:
-        print("  the network is running; stop it with   phr network down")
+        print("  the network is running; stop it with   .venv/bin/phr network down")
     else:
         _phr_down(directory)
         print("  start it again with   .venv/bin/phr network up")
     print(f"  then try              .venv/bin/phr patient history --wallet {wallet} \\")
-    print(f"                          --passphrase-file {given.directory}/patients/{wallet}.passphrase")
+    print(f"                          --passphrase-file {shown}/patients/{wallet}.passphrase")
     return 0
 
 
@@ -281,6 +266,11 @@ def _clear(directory: Path) -> None:
             f"demo: {directory} is there and is no earlier demonstration; name another directory"
         )
     _phr_down(directory)
+    if (directory / "postgres").exists():
+        # Root's cluster lies elsewhere: only what made it knows where.
+        from engines.postgres import remove_cluster
+
+        remove_cluster(directory / "postgres")
     shutil.rmtree(directory)
 
 
