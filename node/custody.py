@@ -20,6 +20,7 @@ from crypto.errors import CryptoError
 from crypto.header import require_digest
 from crypto.payload import MAX_CIPHERTEXT_BYTES
 from crypto.statement import sign_statement, verify_statement
+from crypto.streamed_payload import MAX_STREAMED_CIPHERTEXT_BYTES
 from ledger.entities import PatientStatus
 from ledger.state import LedgerState
 from node.blocks import BlockService, parse_cid
@@ -253,9 +254,10 @@ class CustodyService:
         return open_custody_wrap(key, custody_wrap, header, self._keys.address)
 
     def _check_ciphertext(self, header: Header) -> tuple[Cid, ...]:
-        if header.ciphertext_size > MAX_CIPHERTEXT_BYTES:
+        limit_bytes = MAX_STREAMED_CIPHERTEXT_BYTES if header.streamed else MAX_CIPHERTEXT_BYTES
+        if header.ciphertext_size > limit_bytes:
             raise DepositRefused(
-                f"expected at most {MAX_CIPHERTEXT_BYTES} bytes of ciphertext; the header names "
+                f"expected at most {limit_bytes} bytes of ciphertext; the header names "
                 f"{header.ciphertext_size}: publish it in parts"
             )
         root = parse_cid(header.ciphertext_cid)

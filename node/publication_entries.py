@@ -7,6 +7,9 @@ States: ``sealed`` (all sealed, blocks in the own store) → ``deposited`` (enou
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from node.file_sealing import SealedFile
+from node.sealing import SealedPayload
+
 
 class PublicationState(StrEnum):
     """How far a publication is."""
@@ -69,3 +72,36 @@ class WaitingDeposit:
     record_id: bytes
     custodian: bytes
     share_index: int
+
+
+def journal_record(
+    publication_id: str,
+    patient: bytes,
+    tag: bytes,
+    one: SealedPayload | SealedFile,
+    journal_key_digest: bytes,
+) -> JournalRecord:
+    """What the journal holds of a record that was sealed."""
+    sealed, payload = one.sealed, one.payload
+    return JournalRecord(
+        record_id=sealed.header.identity.record_id,
+        publication_id=publication_id,
+        patient=patient,
+        nonce=one.nonce,
+        content_tag=tag,
+        category=payload.category.value,
+        start_day=payload.period.start_day,
+        end_day=payload.period.end_day,
+        resource_count=one.resource_count,
+        payload_commitment=one.payload_commitment,
+        ciphertext_cid=sealed.header.ciphertext_cid,
+        ciphertext_bytes=sealed.header.ciphertext_size,
+        header=sealed.header_bytes,
+        header_digest=sealed.header.digest,
+        owner_wrap=sealed.owner_wrap,
+        consent_wrap=sealed.consent_wrap,
+        custody_wraps=sealed.custody_wraps,
+        journal_wrap=sealed.journal_wrap,
+        journal_key_digest=journal_key_digest,
+        on_ledger=False,
+    )

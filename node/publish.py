@@ -14,17 +14,21 @@ from ledger.entities import PatientStatus, Record, RecordStatus
 from node.blocks import BlockService
 from node.collaborators import SYSTEM_CLOCK, Clock, Keyrings, Ledger, OwnKeys, Patients, Transactor
 from node.errors import Conflict, NotFound, Unprocessable
-from node.publication_entries import JournalPublication, JournalRecord, PublicationState
+from node.file_sealing import SealedFile
+from node.publication_entries import JournalPublication, JournalRecord, PublicationState, journal_record
 from node.publication_steps import FINAL_SECONDS, PublicationSteps
 from node.publish_journal import PublishJournal
 from node.sealing import CustodyPlan, CustodyPolicy, SealedPayload, addresses, plan_custody, seal_payload
 from node.stopwatch import NewStopwatch, Stopwatch
-from records import PatientIdentifier, RecordPayload, prepare
+from records import FilePayload, PatientIdentifier, RecordPayload, prepare
 from vocabulary import Category
 from wire.staff import Publication, PublishedRecord
 
 PUBLISH_SECONDS = 3600
 """From sealing to the deadline, in chain time: how long a publication may look for custodians and the ledger."""
+
+
+_FILE_LABEL = b"phr/v1/published-file\x00"
 
 
 class Publisher:
@@ -89,7 +93,7 @@ class Publisher:
             As ``publish``; Unprocessable when the content is of several categories or another one; Conflict when
             the record is superseded or retracted already.
         """
-        record = self._own_record(record_id)
+        record = self.own_record(record_id)
         watch = self._new_stopwatch()
         with watch.step("prepare"):
             payloads = prepare(bundle, self._patients.identifiers_of(record.patient))
@@ -103,7 +107,7 @@ class Publisher:
 
     def retract(self, record_id: bytes) -> Record:
         """Withdraws an own record, finally; returns it as it is then. Again is no error."""
-        record = self._own_record(record_id)
+        record = self.own_record(record_id)
         if RecordStatus.RETRACTED not in record.status:
             receipt = self._sender.send(self._ledger.scope.contract, calls.retract(record_id))
             self._ledger.wait_for_block(receipt.block_number, FINAL_SECONDS)
@@ -129,13 +133,62 @@ class Publisher:
         self, patient: bytes, payloads: Sequence[RecordPayload], supersedes: bytes | None, watch: Stopwatch
     ) -> Publication:
         with self._steps.locked(patient):
-            self._check_active(patient)
+            self.check_active(patient)
             tags = [self._tag(payload) for payload in payloads]
             if (joined := self._join(patient, tags)) is not None:
                 return joined
             known = self._known(patient, tags, correcting=supersedes is not None)
             fresh = {tag: payload for tag, payload in zip(tags, payloads, strict=True) if tag not in known}
             publication = self._begin(patient, tags, fresh, known, supersedes, watch)
+            return self._answer(self._steps.advance(publication.publication_id))
+
+    def plan(self, patient: bytes) -> CustodyPlan:
+        """Who is to hold the shares of a record of this patient that is sealed now; raises Unavailable."""
+        state = self._ledger.snapshot().state
+        return plan_custody(
+            state, self._keys.address, self._policy, patient=patient, is_healthy=self._is_healthy
+        )
+
+    def file_tag(self, payload: FilePayload, content_digest: bytes) -> bytes:
+        """What finds the same file of a patient again, described in the same way (32 bytes)."""
+        told = f"{payload.media_type} {payload.category.label} {payload.period.start_day} {payload.period.end_day}"
+        return hmac.new(
+            self._content_key, _FILE_LABEL + content_digest + told.encode(), hashlib.sha256
+        ).digest()
+
+    def published_before(self, patient: bytes, tag: bytes, supersedes: bytes | None) -> Publication | None:
+        """What became of the same content before: its publication, moved on where it is not at its end."""
+        with self._steps.locked(patient):
+            if (joined := self._join(patient, [tag])) is not None:
+                return joined
+            known = self._known(patient, [tag], correcting=supersedes is not None)
+            if not known:
+                return None
+            return self._answer(
+                self._record(patient, [tag], [], known, None, supersedes, self._new_stopwatch())
+            )
+
+    def publish_sealed(
+        self,
+        patient: bytes,
+        tag: bytes,
+        sealed: SealedFile,
+        plan: CustodyPlan,
+        supersedes: bytes | None,
+        watch: Stopwatch,
+    ) -> Publication:
+        """Publishes a file whose sealed blocks lie in the own store; as ``publish`` from there on.
+
+        The same content may have come twice at once: then the first one counts, and these blocks are not needed.
+
+        Raises:
+            Conflict: the patient ended the relationship meanwhile.
+        """
+        with self._steps.locked(patient):
+            self.check_active(patient)
+            if (before := self.published_before(patient, tag, supersedes)) is not None:
+                return before
+            publication = self._record(patient, [tag], [(tag, sealed)], {}, plan, supersedes, watch)
             return self._answer(self._steps.advance(publication.publication_id))
 
     def _join(self, patient: bytes, tags: Sequence[bytes]) -> Publication | None:
@@ -173,19 +226,10 @@ class Publisher:
         supersedes: bytes | None,
         watch: Stopwatch,
     ) -> JournalPublication:
-        snapshot = self._ledger.snapshot()
-        publication_id = secrets.token_hex(16)
-        journal_key = self._keys.current_encryption_key
         plan: CustodyPlan | None = None
         sealed: list[tuple[bytes, SealedPayload]] = []
         if fresh:
-            plan = plan_custody(
-                snapshot.state,
-                self._keys.address,
-                self._policy,
-                patient=patient,
-                is_healthy=self._is_healthy,
-            )
+            plan = self.plan(patient)
             keyring = self._keyrings.current_keyring(patient)
             for tag, payload in fresh.items():
                 one = seal_payload(
@@ -194,7 +238,7 @@ class Publisher:
                     author=self._keys.account,
                     keyring=keyring,
                     plan=plan,
-                    journal_public=journal_key.public,
+                    journal_public=self._keys.current_encryption_key.public,
                     signed_at_seconds=int(self._clock()),
                     watch=watch,
                 )
@@ -202,8 +246,23 @@ class Publisher:
         with watch.step("store"):
             blocks = [(cid, one.blocks.get(cid)) for _, one in sealed for cid in one.blocks.cids()]
             self._blocks.put_many(self._keys.address, blocks)
+        return self._record(patient, tags, sealed, known, plan, supersedes, watch)
+
+    def _record(
+        self,
+        patient: bytes,
+        tags: Sequence[bytes],
+        sealed: Sequence[tuple[bytes, SealedPayload | SealedFile]],
+        known: Mapping[bytes, JournalRecord],
+        plan: CustodyPlan | None,
+        supersedes: bytes | None,
+        watch: Stopwatch,
+    ) -> JournalPublication:
+        """Journals what is sealed, in the order of ``tags``; its blocks are in the own store."""
+        publication_id = secrets.token_hex(16)
         records = tuple(
-            _journal_record(publication_id, patient, tag, one, journal_key.digest) for tag, one in sealed
+            journal_record(publication_id, patient, tag, one, self._keys.current_encryption_key.digest)
+            for tag, one in sealed
         )
         by_tag = {record.content_tag: record.record_id for record in records}
         items = [(by_tag.get(tag) or known[tag].record_id, tag in known) for tag in tags]
@@ -214,11 +273,11 @@ class Publisher:
             detail="" if records else "the same content was published before",
             supersedes=supersedes,
             created_at=int(self._clock()),
-            deadline=snapshot.final.time + PUBLISH_SECONDS,
+            deadline=self._ledger.snapshot().final.time + PUBLISH_SECONDS,
             seconds_by_step=watch.seconds_by_step,
             records=records,
         )
-        needed = {one.sealed.header.identity.record_id: tuple(one.blocks.cids()) for _, one in sealed}
+        needed = {one.sealed.header.identity.record_id: one.cids for _, one in sealed}
         custodians = addresses(plan.custodians) if plan else ()
         with watch.step("journal"), self._blocks.referring_many(needed) as connection:
             self._journal.begin(connection, publication, items, custodians)
@@ -246,13 +305,15 @@ class Publisher:
             seconds_by_step=publication.seconds_by_step,
         )
 
-    def _own_record(self, record_id: bytes) -> Record:
+    def own_record(self, record_id: bytes) -> Record:
+        """A record that this member published; raises NotFound."""
         record = self._ledger.snapshot().state.records.get(record_id)
         if record is None or record.author != self._keys.address:
             raise NotFound(f"expected a record that this member published; 0x{record_id.hex()} is none")
         return record
 
-    def _check_active(self, patient: bytes) -> None:
+    def check_active(self, patient: bytes) -> None:
+        """Refuses to publish for a patient who left; raises Conflict."""
         status = self._ledger.snapshot().state.patients[patient].status
         if status is not PatientStatus.ACTIVE:
             raise Conflict(
@@ -263,31 +324,3 @@ class Publisher:
 
     def _tag(self, payload: RecordPayload) -> bytes:
         return hmac.new(self._content_key, payload.content, hashlib.sha256).digest()
-
-
-def _journal_record(
-    publication_id: str, patient: bytes, tag: bytes, one: SealedPayload, journal_key_digest: bytes
-) -> JournalRecord:
-    sealed, payload = one.sealed, one.payload
-    return JournalRecord(
-        record_id=sealed.header.identity.record_id,
-        publication_id=publication_id,
-        patient=patient,
-        nonce=one.nonce,
-        content_tag=tag,
-        category=payload.category.value,
-        start_day=payload.period.start_day,
-        end_day=payload.period.end_day,
-        resource_count=payload.resource_count,
-        payload_commitment=one.payload_commitment,
-        ciphertext_cid=sealed.header.ciphertext_cid,
-        ciphertext_bytes=len(sealed.ciphertext),
-        header=sealed.header_bytes,
-        header_digest=sealed.header.digest,
-        owner_wrap=sealed.owner_wrap,
-        consent_wrap=sealed.consent_wrap,
-        custody_wraps=sealed.custody_wraps,
-        journal_wrap=sealed.journal_wrap,
-        journal_key_digest=journal_key_digest,
-        on_ledger=False,
-    )

@@ -4,24 +4,26 @@ choose consents → ask the ledger → collect shares → fetch ciphertext → o
 author's signature. What fails, fails for its record alone, and says who caused it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
-from crypto.envelope import Header, open_consent_wrap, open_with_shares
+from crypto.envelope import Header, open_consent_wrap
 from crypto.errors import CryptoError
 from crypto.grant import OpenedGrant
 from crypto.jws import verify_detached
+from crypto.opening import combine_shares, open_ciphertext
 from crypto.payload import MAX_CIPHERTEXT_BYTES, Payload, commitment, unpack
+from crypto.streamed_payload import MAX_STREAMED_CIPHERTEXT_BYTES
 from ledger.entities import Record
 from node.asking import AccessAsker, Asked
 from node.collaborators import Grants, Ledger, OwnKeys, StaffPerson
 from node.consent_choice import ChosenConsent, choose_consents, select_records
+from node.downloads import Downloads
 from node.errors import InvalidRequest, NodeError, NotFound
-from node.peers import FirstGood, Peers
 from node.release import identity_of
-from node.shares import Collected, ShareCollector, custodians_of
+from node.shares import Collected, ShareCollector
 from node.stopwatch import Stopwatch
-from storage import Cid, StorageError, unixfs
+from storage import BlockSource, Cid, StorageError, unixfs
 from vocabulary import Category, Reason
 from wire.limits import RECORDS_PER_REQUEST
 from wire.staff import ReadRecord, ReadRequest, ReadResponse
@@ -37,15 +39,18 @@ class ReadingService:
         grants: Grants,
         asker: AccessAsker,
         collector: ShareCollector,
-        peers: Peers,
+        source_of: Callable[[Header], BlockSource],
+        downloads: Downloads,
         pool: Executor,
     ) -> None:
+        """``source_of`` tells where the blocks of a header's ciphertext are."""
         self._keys = keys
         self._ledger = ledger
         self._grants = grants
         self._asker = asker
         self._collector = collector
-        self._peers = peers
+        self._source_of = source_of
+        self._downloads = downloads
         self._pool = pool
 
     def read(self, person: StaffPerson, request: ReadRequest) -> ReadResponse:
@@ -71,7 +76,7 @@ class ReadingService:
         asked = self._asker.ask(chosen, request.purpose, person, watch)
         answers = {one.record.record_id: _decision(one.record, asked) for one in chosen}
         if not request.decide_only:
-            answers |= self._open_permitted(chosen, asked, grants, watch)
+            answers |= self._open_permitted(chosen, asked, grants, person, watch)
         return ReadResponse(
             patient=request.patient,
             purpose=request.purpose,
@@ -110,6 +115,7 @@ class ReadingService:
         chosen: Sequence[ChosenConsent],
         asked: Asked,
         grants: Sequence[OpenedGrant],
+        person: StaffPerson,
         watch: Stopwatch,
     ) -> dict[bytes, ReadRecord]:
         permitted = [
@@ -122,39 +128,52 @@ class ReadingService:
         with watch.step("shares"):
             collected = self._collector.collect(permitted[0][1].patient, permitted, asked.response_key)
         with watch.step("open"):
-            opened = self._pool.map(lambda one: self._answer(one, asked, grants), collected.values())
+            opened = self._pool.map(lambda one: self._answer(one, asked, grants, person), collected.values())
             return {answer.record_id: answer for answer in opened}
 
-    def _answer(self, one: Collected, asked: Asked, grants: Sequence[OpenedGrant]) -> ReadRecord:
+    def _answer(
+        self, one: Collected, asked: Asked, grants: Sequence[OpenedGrant], person: StaffPerson
+    ) -> ReadRecord:
         decision = _decision(one.record, asked)
         try:
-            payload = self._open(one, grants)
+            header, data_key = self._data_key(one, grants)
+            if header.streamed:
+                download, media_type = self._downloads.offer(person.staff_id, one.record, header, data_key)
+                opened: dict[str, object] = {"media_type": media_type, "download": download}
+            else:
+                payload = self._open(one.record, header, data_key)
+                opened = {"media_type": payload.media_type, "content": payload.content}
         except (CryptoError, StorageError, NodeError) as error:
             return decision.model_copy(update={"failure": str(error)})
-        return decision.model_copy(
-            update={
-                "media_type": payload.media_type,
-                "content": payload.content,
-                "failure": None,
-            }
-        )
+        return decision.model_copy(update=opened)
 
-    def _open(self, one: Collected, grants: Sequence[OpenedGrant]) -> Payload:
+    def _data_key(self, one: Collected, grants: Sequence[OpenedGrant]) -> tuple[Header, bytes]:
+        """Both locks of a record, opened."""
         header, wrap = one.header, one.consent_wrap
         if header is None or wrap is None or not one.enough:
             needed = "enough" if header is None else str(header.threshold)
             raise CustodiansFailed(
                 f"{len(one.shares)} good shares came, {needed} are needed: {'; '.join(one.failures) or 'no answers'}"
             )
+        limit_bytes = MAX_STREAMED_CIPHERTEXT_BYTES if header.streamed else MAX_CIPHERTEXT_BYTES
+        if header.ciphertext_size > limit_bytes:
+            author = f"author 0x{header.identity.author.hex()}"
+            raise ContentDiffers(
+                f"{author} named a ciphertext of {header.ciphertext_size} bytes, of at most {limit_bytes}"
+            )
         consent_share = self._consent_share(one, header, wrap, grants)
-        ciphertext = self._fetch(header)
         identity = identity_of(self._ledger.scope, one.record)
         shares = dict(sorted(one.shares.items())[: header.threshold])
-        payload = unpack(open_with_shares(consent_share, shares, header, ciphertext, identity))
-        author = f"author 0x{one.record.author.hex()}"
-        if commitment(payload) != one.record.payload_commitment:
+        return header, combine_shares(consent_share, shares, header, identity)
+
+    def _open(self, record: Record, header: Header, data_key: bytes) -> Payload:
+        root = Cid.parse(header.ciphertext_cid)
+        ciphertext = b"".join(unixfs.cat(self._source_of(header), root, limit_bytes=header.ciphertext_size))
+        payload = unpack(open_ciphertext(data_key, header, ciphertext))
+        author = f"author 0x{record.author.hex()}"
+        if commitment(payload) != record.payload_commitment:
             raise ContentDiffers(f"{author} sealed other content than it committed to on the ledger")
-        signed = verify_detached(payload.signature, payload.content, one.record.author)
+        signed = verify_detached(payload.signature, payload.content, record.author)
         if signed.media_type != payload.media_type:
             raise ContentDiffers(f"{author} signed the content as another media type")
         return payload
@@ -172,16 +191,6 @@ class ReadingService:
             f"the access was permitted, and the patient's wallet has not delivered the key of "
             f"{Category(one.record.category).label} at epoch {header.epoch}: ask the patient to share again"
         )
-
-    def _fetch(self, header: Header) -> bytes:
-        if header.ciphertext_size > MAX_CIPHERTEXT_BYTES:
-            author = f"author 0x{header.identity.author.hex()}"
-            raise ContentDiffers(
-                f"{author} named a ciphertext of {header.ciphertext_size} bytes, of at most {MAX_CIPHERTEXT_BYTES}"
-            )
-        source = FirstGood(custodians_of(header, self._peers, self._keys.address))
-        root = Cid.parse(header.ciphertext_cid)
-        return b"".join(unixfs.cat(source, root, limit_bytes=header.ciphertext_size))
 
 
 class CustodiansFailed(NodeError):

@@ -7,23 +7,27 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from fastapi import APIRouter
 
+from crypto.header import Header
 from crypto.hpke import EncryptionKey
 from ledger.sender import Sender
 from node.asking import AccessAsker
 from node.blocks import BlockService
 from node.collaborators import Grants, Keyrings, Openings, Patients
+from node.config import LARGEST_FILE_BYTES
 from node.custody import CustodyService
 from node.database import Database
 from node.deposits import DepositStore
 from node.distribution import Distributor
+from node.downloads import Downloads
 from node.identity import Identity
 from node.ledger_view import LedgerView
 from node.metrics import Metrics
 from node.orphans import OrphanSweeper
 from node.own_copies import OwnCopies
-from node.peers import OwnCustodian, Peers
+from node.peers import FirstGood, OwnCustodian, Peers
 from node.publication_steps import PublicationSteps
 from node.publish import Publisher
+from node.publish_files import FilePublisher
 from node.publish_journal import PublishJournal
 from node.reading import ReadingService
 from node.release import ReleaseService
@@ -32,8 +36,10 @@ from node.routes import blocks as block_routes
 from node.routes import custody as custody_routes
 from node.routes import publications as publication_routes
 from node.routes import reads as read_routes
+from node.routes import downloads as download_routes
+from node.routes import files as file_routes
 from node.sealing import CustodyPolicy
-from node.shares import ShareCollector
+from node.shares import ShareCollector, custodians_of
 from node.stopwatch import NewStopwatch, Stopwatch
 from storage import BlockStore
 
@@ -67,6 +73,7 @@ class RecordServices:
         new_stopwatch: NewStopwatch = Stopwatch,
     ) -> None:
         """``store`` is the node's own block store; for ``reserve_bytes`` see ``BlockService``."""
+        largest_file_bytes: int = LARGEST_FILE_BYTES,
         self._ledger = ledger
         self._opening = ThreadPoolExecutor(THREADS, thread_name_prefix="opening")
         self.blocks = BlockService(
@@ -105,7 +112,24 @@ class RecordServices:
         )
         asker = AccessAsker(identity, ledger, openings, sender)
         collector = ShareCollector(ledger, self.peers)
-        self.reading = ReadingService(identity, ledger, grants, asker, collector, self.peers, self._opening)
+
+        def source_of(header: Header) -> FirstGood:
+            return FirstGood(custodians_of(header, self.peers, identity.address))
+
+        self.downloads = Downloads(source_of)
+        self.reading = ReadingService(
+            identity, ledger, grants, asker, collector, source_of, self.downloads, self._opening
+        )
+        self.files = FilePublisher(
+            identity,
+            ledger,
+            patients,
+            keyrings,
+            self.blocks,
+            self.publisher,
+            limit_bytes=largest_file_bytes,
+            new_stopwatch=new_stopwatch,
+        )
         self.own_copies = OwnCopies(identity, ledger, self.deposits, database)
         self.sweeper = OrphanSweeper(ledger, self.deposits, self.blocks)
 
@@ -119,7 +143,9 @@ class RecordServices:
         )
 
     def register(self, every: Callable[[float, str, Callable[[], object]], object]) -> None:
+            file_routes.router(auth, self.files),
         """Names the work that is done at start and at intervals: ``every(seconds, name, action)``."""
+            download_routes.router(auth, self.downloads),
         every(RESUME_SECONDS, "publications", self.publisher.resume)
         every(REPAIR_SECONDS, "deposits", self.steps.repair)
         every(PROBE_EVERY_SECONDS, "peers", self.peers.probe)

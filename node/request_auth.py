@@ -119,6 +119,20 @@ class Authentication:
     def staff(self, *, limit_bytes: int = JSON_BYTES) -> StaffDependency:
         """This member's own staff, by their token."""
         read = body_reader(limit_bytes)
+        identify = self.staff_member()
+
+        async def read_after_token(request: Request, _: StaffMember = Depends(identify)) -> bytes:
+            return await read(request)
+
+        def authenticated(
+            member: StaffMember = Depends(identify), body: bytes = Depends(read_after_token)
+        ) -> StaffRequest:
+            return StaffRequest(member, body)
+
+        return authenticated
+
+    def staff_member(self) -> Callable[..., StaffMember]:
+        """As ``staff``, with the body left unread: for those too large for memory."""
 
         def identify(
             request: Request, credentials: HTTPAuthorizationCredentials | None = Security(_BEARER)
@@ -131,15 +145,7 @@ class Authentication:
             request.state.caller_kind = "staff"
             return member
 
-        async def read_after_token(request: Request, _: StaffMember = Depends(identify)) -> bytes:
-            return await read(request)
-
-        def authenticated(
-            member: StaffMember = Depends(identify), body: bytes = Depends(read_after_token)
-        ) -> StaffRequest:
-            return StaffRequest(member, body)
-
-        return authenticated
+        return identify
 
     def _signed(
         self, admitted: Mapping[CallerKind, Callable[[Request, Caller], None]], limit_bytes: int

@@ -16,8 +16,8 @@ from ledger.state import LedgerState
 from node.errors import Unavailable
 from node.stopwatch import Stopwatch
 from records import RecordPayload
-from storage import MemoryBlockStore, unixfs
-from vocabulary import Role
+from storage import Cid, MemoryBlockStore, unixfs
+from vocabulary import Category, Role
 
 NONCE_BITS = 63
 """Bits of a record's random nonce: what every database's integer holds of the ledger's 64."""
@@ -116,6 +116,16 @@ class SealedPayload:
     sealed: SealedRecord
     blocks: MemoryBlockStore
 
+    @property
+    def resource_count(self) -> int:
+        """How many resources are at home in it."""
+        return self.payload.resource_count
+
+    @property
+    def cids(self) -> tuple[Cid, ...]:
+        """The ciphertext's blocks."""
+        return tuple(self.blocks.cids())
+
 
 def seal_payload(
     payload: RecordPayload,
@@ -133,15 +143,7 @@ def seal_payload(
     Raises:
         crypto.CryptoError: the keyring has no key for the payload's category, or a custodian's key is none.
     """
-    nonce = secrets.randbits(NONCE_BITS)
-    identity = RecordIdentity(
-        scope.chain_id,
-        scope.contract,
-        record_id(scope, author.address, keyring.patient, nonce),
-        keyring.patient,
-        author.address,
-        payload.category,
-    )
+    nonce, identity = new_identity(scope, author.address, keyring.patient, payload.category)
     with watch.step("sign"):
         signature = sign_detached(author, payload.content, payload.media_type, signed_at_seconds)
         document = Payload.create(payload.media_type, payload.content, signature)
@@ -162,6 +164,15 @@ def seal_payload(
             journal_public=journal_public,
         )
     return SealedPayload(payload, nonce, committed, sealed, blocks)
+
+
+def new_identity(
+    scope: LedgerScope, author: bytes, patient: bytes, category: Category
+) -> tuple[int, RecordIdentity]:
+    """A fresh record's nonce and identity."""
+    nonce = secrets.randbits(NONCE_BITS)
+    record = record_id(scope, author, patient, nonce)
+    return nonce, RecordIdentity(scope.chain_id, scope.contract, record, patient, author, category)
 
 
 def addresses(custodians: Sequence[Custodian]) -> tuple[bytes, ...]:

@@ -16,7 +16,7 @@ from records.errors import (
     SchemaUnavailableError,
     UnsuitableFileError,
 )
-from records.files import HEAD_BYTES, FileKind, FilePayload, check_file_patient, file_payload, kind_of
+from records.files import HEAD_BYTES, OCTETS, FileKind, FilePayload, check_file_patient, file_payload, kind_of
 from records.limits import DEFAULT_LIMITS, InputLimits
 from records.payload import FHIR_JSON, PatientIdentifier, RecordPayload
 from records.prepare import prepare
@@ -25,6 +25,7 @@ __all__ = [
     "DEFAULT_LIMITS",
     "FHIR_JSON",
     "HEAD_BYTES",
+    "OCTETS",
     "DescribedRow",
     "FileKind",
     "FilePayload",

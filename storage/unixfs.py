@@ -9,10 +9,10 @@ import io
 from collections.abc import Iterator
 from typing import Protocol
 
-from storage.blocks import BlockSource, BlockStore, VerifiedBlockStore, check_block
+from storage.blocks import BlockSource, BlockStore, check_block
 from storage.cid import Cid, Codec
 from storage.dag_pb import MAX_LINKS, Link, decode_file_node, encode_file_node
-from storage.errors import BlockTooLargeError, StorageError
+from storage.errors import BlockCorruptError, BlockTooLargeError, StorageError
 from storage.traversal import CHUNK_BYTES, check_leaf, check_node, walk
 
 
@@ -21,6 +21,14 @@ class ByteStream(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """At most ``size`` bytes; none only at the end."""
+        ...
+
+
+class BlockSink(Protocol):
+    """Whatever takes blocks: a store, or something that brings them into one."""
+
+    def put(self, block: bytes, codec: Codec = Codec.RAW) -> Cid:
+        """As ``BlockStore.put``; when it is durable is for whoever made the sink to say."""
         ...
 
 
@@ -33,14 +41,14 @@ def add(store: BlockStore, content: bytes | ByteStream, limit_bytes: int | None 
         BlockCorruptError: the store answered another CID than was computed here.
         StorageError: the stream does not block, gives text, or more than it is asked for.
     """
-    return _build(VerifiedBlockStore(store), content, limit_bytes)
+    return _build(store, content, limit_bytes)
 
 
 class DagWriter:
     """``add``, for content that is pushed here in pieces instead of being read from a stream."""
 
-    def __init__(self, store: BlockStore) -> None:
-        self._builder = _Builder(VerifiedBlockStore(store))
+    def __init__(self, sink: BlockSink) -> None:
+        self._builder = _Builder(sink)
         self._rest = bytearray()
         self._empty = True
 
@@ -119,7 +127,7 @@ def blocks_of(source: BlockSource, cid: Cid, limit_bytes: int | None = None) -> 
         yield found
 
 
-def _build(store: BlockStore | None, content: bytes | ByteStream, limit_bytes: int | None) -> Cid:
+def _build(store: BlockSink | None, content: bytes | ByteStream, limit_bytes: int | None) -> Cid:
     builder = _Builder(store)
     for chunk in _chunks(content, limit_bytes):
         builder.append(chunk)
@@ -161,7 +169,7 @@ def _read(stream: ByteStream, size_bytes: int) -> bytes:
 class _Builder:
     """A balanced DAG that grows leaf by leaf; level 0 links to leaves, level i + 1 to nodes of level i."""
 
-    def __init__(self, store: BlockStore | None) -> None:
+    def __init__(self, store: BlockSink | None) -> None:
         self._store = store
         self._levels: list[list[Link]] = [[]]
 
@@ -192,4 +200,7 @@ class _Builder:
         self._link(level + 1, Link(self._keep(block, Codec.DAG_PB), content_bytes, dag_bytes))
 
     def _keep(self, block: bytes, codec: Codec) -> Cid:
-        return Cid.of(block, codec) if self._store is None else self._store.put(block, codec)
+        expected = Cid.of(block, codec)
+        if self._store is not None and (answered := self._store.put(block, codec)) != expected:
+            raise BlockCorruptError(f"expected the store to keep {expected}; it answered {answered}")
+        return expected

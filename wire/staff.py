@@ -78,6 +78,29 @@ class Publication(Message):
     seconds_by_step: dict[str, float]
 
 
+class FileAnnouncement(Message):
+    """A file is about to be published as it is: what staff tell of it before its bytes come."""
+
+    media_type: str = Field(max_length=255)
+    """RFC 6838, in lower case, without parameters."""
+    category: CategoryLabel
+    start_day: int = Field(ge=0, lt=2**24)
+    end_day: int = Field(ge=0, lt=2**24)
+    """Proleptic Gregorian ordinals, inclusive, as in the protocol: 0 and 2^24 - 1 mean unbounded."""
+    content_bytes: int = Field(ge=1, lt=2**48)
+    content_digest: Bytes32
+    """SHA-256 of the file: what arrives is compared with it."""
+    supersedes: Bytes32 | None = None
+    """An own record of the same category that this file corrects."""
+
+
+class FileUpload(Message):
+    """Where the announced file may be put; or what became of the same file before."""
+
+    upload_id: str | None
+    publication: Publication | None
+
+
 class ConsentedPatient(Message):
     """A patient who granted this member something, as they introduced themselves."""
 
@@ -101,6 +124,23 @@ class ReadRequest(Message):
     """Only the decision on the ledger, nothing is fetched."""
 
 
+class Download(Message):
+    """A record's content that is fetched by itself, at ``/staff/downloads/{download_id}``, as often as needed."""
+
+    download_id: str
+    content_bytes: int
+    expires_at: int
+    """Seconds since 1970."""
+
+
+class DownloadOutcome(Message):
+    """How the last fetching of a download ended."""
+
+    state: str
+    """``open``: none has ended yet; ``complete``: everything was verified and sent; ``failed``."""
+    detail: str
+
+
 class ReadRecord(Message):
     """The decision for one record and, where permitted, its content."""
 
@@ -113,6 +153,8 @@ class ReadRecord(Message):
     author: Address
     media_type: str | None = None
     content: Blob | None = None
+    download: Download | None = None
+    """Permitted, and too large for this answer: to be fetched apart."""
     failure: str | None = None
     """Permitted, and yet not opened: what went wrong and who caused it."""
 
