@@ -14,13 +14,12 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from node.collaborators import SYSTEM_CLOCK, Clock, Ledger, Transactions
 from node.errors import Conflict, InvalidRequest, NodeError, NotAllowed, NotFound, TooMany
 from node.tables_custody import block_arrivals, block_references, deposits
-from storage import BlockCorruptError, BlockNotFoundError, BlockStore, Cid, CidError, Codec
+from storage import BlockCorruptError, BlockNotFoundError, BlockStore, Cid, CidError, Codec, missing
 
 UNREFERENCED_SECONDS = 3600
 """How long a block may wait for the deposit that needs it."""
-UNREFERENCED_BYTES_PER_MEMBER = 8 * 1024**3
-"""How many bytes of blocks that nothing needs yet one member may have here: the blocks of large files come before
-their deposit. The disk's own reserve holds beside it."""
+UNREFERENCED_BYTES_PER_MEMBER = 1024**3
+"""How many bytes of blocks that nothing needs yet one member may have here."""
 RECOUNT_SECONDS = 10.0
 
 
@@ -165,19 +164,19 @@ class BlockService:
             Conflict: a block is not here (``blocks-missing``).
         """
         with self._lock:
-            for cid in {cid for cids in needed.values() for cid in cids}:
-                if not self.store.has(cid):
-                    raise Conflict(
-                        f"expected block {cid} to be here before it is needed: put it first",
-                        code="blocks-missing",
-                    )
+            absent = missing(self.store, {cid for cids in needed.values() for cid in cids})
+            if absent:
+                raise Conflict(
+                    f"expected block {min(absent)} to be here before it is needed: put it first",
+                    code="blocks-missing",
+                )
             with self._database.begin() as connection:
                 for holder, cids in needed.items():
                     held = select(block_references.c.cid).where(block_references.c.holder == holder)
                     known = set(connection.scalars(held))
                     names = {str(cid) for cid in cids} - known
-                    if missing := [{"cid": name, "holder": holder} for name in sorted(names)]:
-                        connection.execute(insert(block_references), missing)
+                    if rows := [{"cid": name, "holder": holder} for name in sorted(names)]:
+                        connection.execute(insert(block_references), rows)
                 yield connection
 
     def sweep(self) -> int:
@@ -200,18 +199,6 @@ class BlockService:
                     connection.execute(delete(block_arrivals).where(arrived.cid == name))
             swept += 1
         return swept
-
-    def drop_unneeded(self, cids: Iterable[Cid]) -> None:
-        """Deletes those of these blocks that nothing needs, without waiting until their arrival is old."""
-        for cid in cids:
-            with self._lock:
-                held = select(block_references.c.cid).where(block_references.c.cid == str(cid)).limit(1)
-                with self._database.read() as connection:
-                    if connection.scalar(held) is not None:
-                        continue
-                self.store.delete(cid)
-                with self._database.begin() as connection:
-                    connection.execute(delete(block_arrivals).where(block_arrivals.c.cid == str(cid)))
 
     def held_bytes(self) -> int:
         """Bytes of all blocks here."""

@@ -40,7 +40,7 @@ from node.release import identity_of
 from node.tables import accesses
 from node.tables_custody import block_references, releases
 from node.tables_publish import publication_records
-from storage import BlockStore, Cid, StorageError, corrupt_blocks, unixfs
+from storage import BlockStore, Cid, StorageError, corrupt_blocks, missing, unixfs
 
 STEP = 11
 """The step of ``ledger.verify`` that this is."""
@@ -103,8 +103,9 @@ class LocalVerification:
         # 2. Every block that is needed is there.
         with self._database.read() as connection:
             rows = connection.execute(select(block_references)).all()
+        absent = missing(self._store, {Cid.parse(row.cid) for row in rows})
         for row in rows:
-            if not self._store.has(Cid.parse(row.cid)):
+            if Cid.parse(row.cid) in absent:
                 yield f"block {row.cid}", f"to be here for 0x{bytes(row.holder).hex()}", "no such block"
 
     def _deposits(self) -> Iterator[Found]:

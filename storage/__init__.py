@@ -27,6 +27,7 @@ from storage.errors import (
     StoreFullError,
     StoreUnavailableError,
 )
+from storage.holding import Healing, ensure_pinned, fetch_missing, missing
 from storage.kubo import KuboBlockStore
 from storage.memory import MemoryBlockStore
 from storage.transfer import Transfer, copy_dag
@@ -44,6 +45,7 @@ __all__ = [
     "Codec",
     "DagError",
     "EmbeddedBlockStore",
+    "Healing",
     "KuboBlockStore",
     "MemoryBlockStore",
     "StorageError",
@@ -56,5 +58,8 @@ __all__ = [
     "check_block",
     "copy_dag",
     "corrupt_blocks",
+    "ensure_pinned",
+    "fetch_missing",
+    "missing",
     "unixfs",
 ]
