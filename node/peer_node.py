@@ -15,7 +15,14 @@ from node.breaker import BreakerOpen, CircuitBreaker, Failed
 from node.errors import UpstreamFailed
 from storage import BlockCorruptError, BlockNotFoundError, Cid, check_block
 from storage.deadlines import within
-from wire.custody import DepositBatch, DepositReceipts, ReleaseRequest, ReleaseResponse
+from wire.custody import (
+    DepositBatch,
+    DepositReceipts,
+    LostDeposits,
+    LostDepositsAnswer,
+    ReleaseRequest,
+    ReleaseResponse,
+)
 from wire.limits import BLOCK_BYTES, JSON_BYTES, KEYRING_BYTES
 from wire.problem import Problem
 from wire.retrying import Repeatable, SendAgain, retry_after_seconds, send
@@ -119,6 +126,10 @@ class PeerNode:
             RELEASE_RESPONSE_BYTES,
             repeatable=Repeatable.IF_UNHEARD,
         )
+
+    def lost_deposits(self, lost: LostDeposits) -> LostDepositsAnswer:
+        """Tells an author what of its deposits is gone here; it answers what it deposits again."""
+        return self._message("/custody/lost-deposits", lost, LostDepositsAnswer, JSON_BYTES)
 
     def keyring(self, patient: bytes, epoch: int) -> bytes:
         """A patient's keyring document of one epoch; the caller checks its digest.

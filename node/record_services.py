@@ -31,13 +31,15 @@ from node.publish_files import FilePublisher
 from node.publish_journal import PublishJournal
 from node.reading import ReadingService
 from node.release import ReleaseService
+from node.replica_store import ReplicaStore
+from node.replication import Replication
 from node.request_auth import Authentication
 from node.routes import blocks as block_routes
 from node.routes import custody as custody_routes
-from node.routes import publications as publication_routes
-from node.routes import reads as read_routes
 from node.routes import downloads as download_routes
 from node.routes import files as file_routes
+from node.routes import publications as publication_routes
+from node.routes import reads as read_routes
 from node.sealing import CustodyPolicy
 from node.shares import ShareCollector, custodians_of
 from node.stopwatch import NewStopwatch, Stopwatch
@@ -47,6 +49,7 @@ RESUME_SECONDS = 5.0
 REPAIR_SECONDS = 15.0
 SWEEP_SECONDS = 60.0
 PROBE_EVERY_SECONDS = 10.0
+REPLICATION_SECONDS = 5.0
 THREADS = 16
 """How many records are opened at a time."""
 _CONTENT_LABEL = b"phr/v1/publication-content-key"
@@ -70,10 +73,10 @@ class RecordServices:
         policy: CustodyPolicy,
         reserve_bytes: int = 0,
         free_bytes: Callable[[], int] | None = None,
+        largest_file_bytes: int = LARGEST_FILE_BYTES,
         new_stopwatch: NewStopwatch = Stopwatch,
     ) -> None:
         """``store`` is the node's own block store; for ``reserve_bytes`` see ``BlockService``."""
-        largest_file_bytes: int = LARGEST_FILE_BYTES,
         self._ledger = ledger
         self._opening = ThreadPoolExecutor(THREADS, thread_name_prefix="opening")
         self.blocks = BlockService(
@@ -110,16 +113,6 @@ class RecordServices:
             new_stopwatch=new_stopwatch,
             is_healthy=self.peers.is_healthy,
         )
-        asker = AccessAsker(identity, ledger, openings, sender)
-        collector = ShareCollector(ledger, self.peers)
-
-        def source_of(header: Header) -> FirstGood:
-            return FirstGood(custodians_of(header, self.peers, identity.address))
-
-        self.downloads = Downloads(source_of)
-        self.reading = ReadingService(
-            identity, ledger, grants, asker, collector, source_of, self.downloads, self._opening
-        )
         self.files = FilePublisher(
             identity,
             ledger,
@@ -130,26 +123,41 @@ class RecordServices:
             limit_bytes=largest_file_bytes,
             new_stopwatch=new_stopwatch,
         )
+        asker = AccessAsker(identity, ledger, openings, sender)
+        collector = ShareCollector(ledger, self.peers)
+
+        def source_of(header: Header) -> FirstGood:
+            return FirstGood(custodians_of(header, self.peers, identity.address))
+
+        self.downloads = Downloads(source_of)
+        self.reading = ReadingService(
+            identity, ledger, grants, asker, collector, source_of, self.downloads, self._opening
+        )
         self.own_copies = OwnCopies(identity, ledger, self.deposits, database)
         self.sweeper = OrphanSweeper(ledger, self.deposits, self.blocks)
+        self.replication = Replication(identity, ledger, self.blocks, ReplicaStore(database), self.peers)
 
     def routers(self, auth: Authentication, metrics: Metrics) -> tuple[APIRouter, ...]:
         """The routes of all of it."""
         return (
             block_routes.router(auth, self.blocks),
-            custody_routes.router(auth, self.custody, self.release, metrics),
+            custody_routes.router(auth, self.custody, self.release, self.replication, metrics),
             publication_routes.router(auth, self._ledger, self.publisher),
+            file_routes.router(auth, self.files),
             read_routes.router(auth, self.reading, self.own_copies),
+            download_routes.router(auth, self.downloads),
         )
 
     def register(self, every: Callable[[float, str, Callable[[], object]], object]) -> None:
-            file_routes.router(auth, self.files),
         """Names the work that is done at start and at intervals: ``every(seconds, name, action)``."""
-            download_routes.router(auth, self.downloads),
         every(RESUME_SECONDS, "publications", self.publisher.resume)
-        every(REPAIR_SECONDS, "deposits", self.steps.repair)
         every(PROBE_EVERY_SECONDS, "peers", self.peers.probe)
         every(SWEEP_SECONDS, "orphans", self.sweeper.sweep)
+
+    def register_repairs(self, every: Callable[[float, str, Callable[[], object]], object]) -> None:
+        """As ``register``, for work that may take long: in a thread of its own."""
+        every(REPAIR_SECONDS, "deposits", self.steps.repair)
+        every(REPLICATION_SECONDS, "replication", self.replication.turn)
 
     def close(self) -> None:
         """Waits for the calls that are under way, and starts no new ones."""

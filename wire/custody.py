@@ -85,6 +85,18 @@ def deposit_receipt_statement(
     return record_id + header_digest + bytes([share_index]) + custodian
 
 
+class LostDeposits(Message):
+    """A custodian tells an author that it has no deposit any more of some of the author's records."""
+
+    record_ids: tuple[Bytes32, ...] = Field(min_length=1, max_length=RECORDS_PER_REQUEST)
+
+
+class LostDepositsAnswer(Message):
+    """Which of them the author deposits again; of the others nobody has that custodian's share any more."""
+
+    coming: tuple[Bytes32, ...]
+
+
 class ReleaseItem(Message):
     """One permitted access."""
 
