@@ -18,8 +18,9 @@ from storage import BlockCorruptError, BlockNotFoundError, BlockStore, Cid, CidE
 
 UNREFERENCED_SECONDS = 3600
 """How long a block may wait for the deposit that needs it."""
-UNREFERENCED_BYTES_PER_MEMBER = 1024**3
-"""How many bytes of blocks that nothing needs yet one member may have here."""
+UNREFERENCED_BYTES_PER_MEMBER = 8 * 1024**3
+"""How many bytes of blocks that nothing needs yet one member may have here: the blocks of large files come before
+their deposit. The disk's own reserve holds beside it."""
 RECOUNT_SECONDS = 10.0
 
 
@@ -199,6 +200,18 @@ class BlockService:
                     connection.execute(delete(block_arrivals).where(arrived.cid == name))
             swept += 1
         return swept
+
+    def drop_unneeded(self, cids: Iterable[Cid]) -> None:
+        """Deletes those of these blocks that nothing needs, without waiting until their arrival is old."""
+        for cid in cids:
+            with self._lock:
+                held = select(block_references.c.cid).where(block_references.c.cid == str(cid)).limit(1)
+                with self._database.read() as connection:
+                    if connection.scalar(held) is not None:
+                        continue
+                self.store.delete(cid)
+                with self._database.begin() as connection:
+                    connection.execute(delete(block_arrivals).where(block_arrivals.c.cid == str(cid)))
 
     def held_bytes(self) -> int:
         """Bytes of all blocks here."""
