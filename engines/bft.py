@@ -1,0 +1,374 @@
+"""The consortium's chain as processes of this machine: validators, each with its own directory, keys, ports and log.
+
+The same ceremony as between organisations, with the same program: each validator makes its keys in its own directory,
+hands over the public half, makes the genesis by itself from all public halves, and compares its digest with the
+others'. No key leaves its directory (0700; key files 0600).
+
+<directory>/chain.json                     the validators, written last
+<directory>/validators/<name>/             one validator: config/ (keys, genesis), data/, validator.json, chain.log
+"""
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+
+from crypto.private_file import atomic_write_private
+from engines.errors import EngineFailed, EnginesError
+from engines.ports import free_ports
+from engines.processes import Background, wait_for
+from ledger.chain import Chain
+from ledger.engine import BFT
+from ledger.errors import LedgerError
+
+DESCRIPTION_FILE = "chain.json"
+CHAIN_ID = "phr-1"
+EVM_CHAIN_ID = 7_701
+VALIDATORS = 4
+"""The least number of which one may fail, stop or lie: 3 f + 1 with f = 1."""
+START_SECONDS = 90.0
+_COMMAND_SECONDS = 60.0
+_DESCRIPTION_BYTES = 1024 * 1024
+_ADDRESS_BYTES = 20
+_NOT_OF_A_SLUG = re.compile(r"[^a-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatorPlace:
+    """One validator on this machine.
+
+    Attributes:
+        directory: Its home: keys, configuration, data and log.
+        name: Its name in the genesis.
+        node_id: The address (40 hexadecimal digits) of its connection key.
+        p2p_port, json_rpc_port, comet_rpc_port: Where it listens on 127.0.0.1: for the other validators, for Ethereum
+            JSON-RPC, and for ``phr-chain status``, ``propose`` and ``submit``.
+    """
+
+    directory: Path
+    name: str
+    node_id: str
+    p2p_port: int
+    json_rpc_port: int
+    comet_rpc_port: int
+
+    @property
+    def rpc_url(self) -> str:
+        """Its Ethereum JSON-RPC endpoint."""
+        return f"http://127.0.0.1:{self.json_rpc_port}"
+
+    @property
+    def background(self) -> Background:
+        """Its process."""
+        return Background(self.directory, "chain")
+
+    def height(self, timeout_seconds: float = 5.0) -> int | None:
+        """Its latest block, which is final; None while it does not answer."""
+        try:
+            with Chain(self.rpc_url, BFT, timeout_seconds=timeout_seconds) as chain:
+                return chain.final_block().number
+        except LedgerError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class BftChain:
+    """A chain whose validators all run on this machine; read from its directory by :func:`open_chain`."""
+
+    directory: Path
+    binary: Path
+    chain_id: str
+    evm_chain_id: int
+    genesis_sha256: str
+    validators: tuple[ValidatorPlace, ...]
+
+    @property
+    def rpc_urls(self) -> tuple[str, ...]:
+        """The validators' JSON-RPC endpoints."""
+        return tuple(validator.rpc_url for validator in self.validators)
+
+    def start(self) -> None:
+        """Starts every validator that does not run, and waits until each of them answers.
+
+        Raises:
+            EngineFailed: one ended, or does not answer in time; with its last words.
+        """
+        for index in range(len(self.validators)):
+            self.launch(index)
+        for index in range(len(self.validators)):
+            self.wait_until_answers(index)
+
+    def launch(self, index: int) -> psutil.Process:
+        """Starts one validator, if it does not run, without waiting for it."""
+        validator = self.validators[index]
+        command = [str(self.binary), "start", "--home", str(validator.directory)]
+        return validator.background.start(command, _environment(validator.directory))
+
+    def wait_until_answers(self, index: int, timeout_seconds: float = START_SECONDS) -> None:
+        """Waits until one validator answers; raises EngineFailed."""
+        validator = self.validators[index]
+        wait_for(
+            validator.background,
+            lambda: validator.height() is not None,
+            timeout_seconds,
+            f"validator {validator.name}",
+        )
+
+    def restart(self, index: int) -> None:
+        """Starts one validator again and waits until it answers; raises EngineFailed."""
+        self.launch(index)
+        self.wait_until_answers(index)
+
+    def stop(self, index: int | None = None) -> list[str]:
+        """Ends one validator cleanly, or all; the names of those that ran."""
+        chosen = self.validators if index is None else (self.validators[index],)
+        processes = [validator.background.process() for validator in chosen]
+        for process in processes:
+            if process is not None:
+                process.terminate()
+        return [validator.name for validator in chosen if validator.background.stop()]
+
+    def kill(self, *indices: int) -> None:
+        """Ends validators at once, as a power cut would; all of them when none is named."""
+        chosen = [self.validators[index] for index in indices] or list(self.validators)
+        processes = [process for one in chosen if (process := one.background.process()) is not None]
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.wait()
+
+    def heights(self) -> list[int | None]:
+        """The latest block of each validator; None for one that does not answer."""
+        return [validator.height() for validator in self.validators]
+
+    def wait_for_height(
+        self, number: int, timeout_seconds: float = 60.0, indices: Sequence[int] | None = None
+    ) -> None:
+        """Waits until validators (all, unless some are named) have a block.
+
+        Raises:
+            EngineFailed: one has not got there in time, or does not answer.
+        """
+        chosen = range(len(self.validators)) if indices is None else indices
+        deadline = time.monotonic() + timeout_seconds
+        for index in chosen:
+            while (height := self.validators[index].height()) is None or height < number:
+                if time.monotonic() > deadline:
+                    validator = self.validators[index]
+                    raise EngineFailed(
+                        f"validator {validator.name} is at block {height}, and not at {number} after "
+                        f"{timeout_seconds:.0f} s (log: {validator.background.log_path})"
+                    )
+                time.sleep(BFT.poll_seconds)
+
+    def status(self, index: int) -> dict[str, Any]:
+        """What ``phr-chain status`` says of one running validator; raises EngineFailed."""
+        home = self.validators[index].directory
+        return _run(self.binary, home, "status", "--home", str(home))
+
+
+def create_chain(
+    directory: Path,
+    binary: Path,
+    administrator: bytes,
+    members: Sequence[bytes],
+    *,
+    evm_chain_id: int = EVM_CHAIN_ID,
+    names: Sequence[str] = (),
+    count: int = VALIDATORS,
+    deployer: bytes | None = None,
+    commit_timeout_milliseconds: int | None = None,
+) -> BftChain:
+    """Makes a chain: the ceremony of ``count`` validators; none is started. An interrupted run is begun anew.
+
+    Args:
+        directory: A place of its own.
+        binary: ``phr-chain``.
+        administrator: The account (20 bytes) that administers the chain.
+        members: The accounts (20 bytes each) whose transactions the chain takes.
+        names: The validators' names, different from each other; "validator-1" and so on where none are given.
+        deployer: The account (20 bytes) that may deploy contracts, where it is not the administrator.
+        commit_timeout_milliseconds: How long validators wait between blocks; the program's own choice where None.
+
+    Raises:
+        EnginesError: there is a chain already, or an address or a name cannot be used.
+        EngineFailed: the program refuses a step, or the validators' digests of the genesis differ.
+    """
+    names = tuple(names) or tuple(f"validator-{number}" for number in range(1, count + 1))
+    slugs = [_slug(name) for name in names]
+    if len(set(slugs)) < len(slugs) or not all(slugs):
+        raise EnginesError(
+            f"expected validators with different names of letters and digits; came {', '.join(names)}"
+        )
+    for account in (administrator, *members, *((deployer,) if deployer is not None else ())):
+        if len(account) != _ADDRESS_BYTES:
+            raise EnginesError(f"expected accounts of 20 bytes; one has {len(account)}")
+    if (directory / DESCRIPTION_FILE).exists():
+        raise EnginesError(f"{directory} has a chain already: nothing was changed")
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    homes = [directory / "validators" / slug for slug in slugs]
+    identities = [_make_keys(binary, home, name) for home, name in zip(homes, names, strict=True)]
+    genesis_sha256 = _make_genesis(
+        binary, homes, administrator, members, evm_chain_id=evm_chain_id, deployer=deployer
+    )
+    ports = free_ports(3 * len(homes))
+    validators = tuple(
+        ValidatorPlace(home, name, str(identity["node_id"]), *ports[3 * number : 3 * number + 3])
+        for number, (home, name, identity) in enumerate(zip(homes, names, identities, strict=True))
+    )
+    for validator in validators:
+        _configure(binary, validator, validators, commit_timeout_milliseconds)
+    chain = BftChain(directory, binary, CHAIN_ID, evm_chain_id, genesis_sha256, validators)
+    atomic_write_private(directory / DESCRIPTION_FILE, _description(chain))
+    return chain
+
+
+def open_chain(directory: Path, binary: Path) -> BftChain:
+    """A chain from its directory, running or not.
+
+    Raises:
+        EnginesError: there is none, or its description cannot be read.
+    """
+    path = directory / DESCRIPTION_FILE
+    try:
+        with path.open("rb") as file:
+            found = orjson.loads(file.read(_DESCRIPTION_BYTES))
+        validators = tuple(
+            ValidatorPlace(
+                directory / entry["directory"],
+                str(entry["name"]),
+                str(entry["node_id"]),
+                int(entry["p2p_port"]),
+                int(entry["json_rpc_port"]),
+                int(entry["comet_rpc_port"]),
+            )
+            for entry in found["validators"]
+        )
+        return BftChain(
+            directory,
+            binary,
+            str(found["chain_id"]),
+            int(found["evm_chain_id"]),
+            str(found["genesis_sha256"]),
+            validators,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EnginesError(f"expected a chain's description in {path}: {error}") from error
+
+
+def _description(chain: BftChain) -> bytes:
+    return orjson.dumps(
+        {
+            "chain_id": chain.chain_id,
+            "evm_chain_id": chain.evm_chain_id,
+            "genesis_sha256": chain.genesis_sha256,
+            "validators": [
+                {
+                    "name": validator.name,
+                    "directory": str(validator.directory.relative_to(chain.directory)),
+                    "node_id": validator.node_id,
+                    "p2p_port": validator.p2p_port,
+                    "json_rpc_port": validator.json_rpc_port,
+                    "comet_rpc_port": validator.comet_rpc_port,
+                }
+                for validator in chain.validators
+            ],
+        },
+        option=orjson.OPT_INDENT_2,
+    )
+
+
+def _make_keys(binary: Path, home: Path, name: str) -> dict[str, Any]:
+    """A validator's keys, made once; the public half."""
+    public_half = home / "validator.json"
+    if not public_half.exists():
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _run(binary, home, "init", "--home", str(home), "--name", name)
+    found: dict[str, Any] = orjson.loads(public_half.read_bytes())
+    return found
+
+
+def _make_genesis(
+    binary: Path,
+    homes: Sequence[Path],
+    administrator: bytes,
+    members: Sequence[bytes],
+    *,
+    evm_chain_id: int,
+    deployer: bytes | None,
+) -> str:
+    """The genesis as each validator makes it for itself; its SHA-256 in hexadecimal, the same for all."""
+    began = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    given = ["--chain-id", CHAIN_ID, "--evm-chain-id", str(evm_chain_id), "--genesis-time", began]
+    given += ["--administrator", "0x" + administrator.hex()]
+    given += [] if deployer is None else ["--deployer", "0x" + deployer.hex()]
+    given += [part for member in members for part in ("--member", "0x" + member.hex())]
+    given += [part for home in homes for part in ("--validator", str(home / "validator.json"))]
+    digests = {
+        str(_run(binary, home, "genesis", *given, "--out", str(home / "genesis.json"))["sha256"])
+        for home in homes
+    }
+    if len(digests) != 1:
+        raise EngineFailed(f"the validators made different genesis files: {', '.join(sorted(digests))}")
+    return digests.pop()
+
+
+def _configure(
+    binary: Path,
+    validator: ValidatorPlace,
+    validators: Sequence[ValidatorPlace],
+    commit_timeout_milliseconds: int | None,
+) -> None:
+    home = validator.directory
+    given = ["--home", str(home), "--genesis", str(home / "genesis.json")]
+    given += ["--p2p-listen", f"127.0.0.1:{validator.p2p_port}"]
+    given += ["--json-rpc", f"127.0.0.1:{validator.json_rpc_port}"]
+    given += ["--comet-rpc", f"127.0.0.1:{validator.comet_rpc_port}"]
+    for other in validators:
+        if other is not validator:
+            given += ["--peer", f"{other.node_id}@127.0.0.1:{other.p2p_port}"]
+    if commit_timeout_milliseconds is not None:
+        given += ["--commit-timeout", f"{commit_timeout_milliseconds}ms"]
+    _run(binary, home, "configure", *given)
+
+
+def _run(binary: Path, home: Path, *arguments: str) -> dict[str, Any]:
+    """One command of the program, by the JSON document that it prints."""
+    try:
+        done = subprocess.run(
+            [str(binary), *arguments],
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=_COMMAND_SECONDS,
+            env=_environment(home),
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EngineFailed(f"{binary.name} {arguments[0]} could not be run: {error}") from error
+    if done.returncode != 0:
+        words = done.stderr.decode(errors="replace").strip()[-1000:]
+        raise EngineFailed(f"{binary.name} {arguments[0]} failed for {home}: {words}")
+    try:
+        document = orjson.loads(done.stdout)
+    except orjson.JSONDecodeError as error:
+        raise EngineFailed(f"{binary.name} {arguments[0]} did not print a JSON document") from error
+    if not isinstance(document, dict):
+        raise EngineFailed(f"{binary.name} {arguments[0]} did not print a JSON object")
+    return document
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """Nothing of this process's environment: what a validator reads lies in its home."""
+    return {"HOME": str(home), "PATH": os.defpath}
+
+
+def _slug(name: str) -> str:
+    return _NOT_OF_A_SLUG.sub("-", name.lower()).strip("-")
