@@ -185,10 +185,10 @@ def test_secrets_are_in_no_representation(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "node" / "deployment.json").read_text()) == NOWHERE.to_json()
 
 
-def test_node_of_another_ledgers_database_version_does_not_open(tmp_path: Path) -> None:
+def test_node_with_the_database_of_a_newer_program_does_not_open(tmp_path: Path) -> None:
     node = offline_node(tmp_path)
     with node.database.begin() as connection:
-        connection.exec_driver_sql("UPDATE schema_version SET version = 99")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(NodeError, match="schema version"):
         offline_again(tmp_path)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from database_fixtures import new_database_url
+from database_fixtures import TestDatabase, new_database_url
 
 from crypto.binding import RecordIdentity
 from crypto.envelope import Custodian, SealedRecord, seal_record
@@ -166,7 +166,7 @@ class CustodyWorld:
     def node(self, identity: Identity) -> Node:
         directory = self.directory / identity.address.hex()
         directory.mkdir()
-        database = Database(new_database_url(directory))
+        database = TestDatabase(new_database_url(directory))
         database.migrate()
         head_clock = TestClock(0.0)
 
