@@ -68,7 +68,7 @@ def create_swarm(
         EnginesError: as ``create_repository``.
     """
     if ports is None:
-        free = iter(_free_ports(2 * len(directories)))
+        free = iter(free_ports(2 * len(directories)))
         ports = [(next(free), next(free)) for _ in directories]
     # A swarm that grows keeps its key: who has another cannot connect.
     known = (read_swarm_key(directory) for directory in directories)
@@ -88,7 +88,7 @@ def create_swarm(
     return KuboSwarm([KuboDaemon(directory, binary) for directory in directories])
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Different TCP ports of 127.0.0.1 that nothing listened on a moment ago."""
     with ExitStack() as probes:
         ports = []
