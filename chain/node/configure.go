@@ -1,0 +1,206 @@
+package node
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	cmtcfg "github.com/cometbft/cometbft/config"
+	"github.com/cometbft/cometbft/p2p"
+	evmconfig "github.com/cosmos/evm/server/config"
+
+	pruningtypes "github.com/cosmos/cosmos-sdk/store/v2/pruning/types"
+
+	sdkconfig "github.com/cosmos/cosmos-sdk/server/config"
+
+	"phr.example/chain/ceremony"
+)
+
+// Settings are what differs between nodes; everything else is fixed by Configure.
+type Settings struct {
+	Home          string        // the node's directory, made by phr-chain init
+	GenesisPath   string        // the genesis that all organisations compared
+	P2PListen     string        // host:port for the other nodes
+	P2PExternal   string        // host:port that the others dial, where it differs; may be empty
+	JSONRPC       string        // loopback host:port for the member's own software
+	CometRPC      string        // loopback host:port for status, propose and submit
+	Peers         []string      // ID@host:port of every other node
+	CommitTimeout time.Duration // wait after a block before the next; sets the block interval
+	Pruning       string        // of old state: nothing (archive), default or everything; events are never pruned
+	LogLevel      string
+}
+
+// Fixed limits. One account may hold some thousand waiting transactions; getLogs covers what a node
+// asks for when it catches up.
+const (
+	poolSlotsPerAccount = 4_096
+	poolSlots           = 16_384
+	maximumBodyBytes    = 5 << 20
+	maximumLogs         = 100_000
+	maximumLogBlocks    = 10_000
+	maximumBatch        = 1_000
+	maximumConnections  = 256
+	maximumTxBytes      = 1 << 20
+	rpcTimeout          = 2 * time.Minute
+	// DefaultCommitTimeout gives blocks about every half second with four validators.
+	DefaultCommitTimeout = 250 * time.Millisecond
+
+	proposeTimeout = 500 * time.Millisecond // what each turn of a dead validator costs
+)
+
+// Configured is what Configure answers.
+type Configured struct {
+	Home          string   `json:"home"`
+	NodeID        string   `json:"node_id"`
+	ChainID       string   `json:"chain_id"`
+	GenesisSHA256 string   `json:"genesis_sha256"`
+	AllowedNodes  []string `json:"allowed_nodes"`
+}
+
+// Configure writes genesis.json, config.toml, app.toml and allowed-nodes.json of a home directory. It
+// may be run again to change settings; it refuses to put another chain's genesis in the place of one.
+func Configure(settings Settings) (*Configured, error) {
+	for flag, address := range map[string]string{"--json-rpc": settings.JSONRPC, "--comet-rpc": settings.CometRPC} {
+		if err := requireLoopback(address); err != nil {
+			return nil, fmt.Errorf("%s %q: %w", flag, address, err)
+		}
+	}
+	if _, _, err := net.SplitHostPort(settings.P2PListen); err != nil {
+		return nil, fmt.Errorf("--p2p-listen %q: %w", settings.P2PListen, err)
+	}
+	if !slices.Contains([]string{pruningtypes.PruningOptionNothing, pruningtypes.PruningOptionDefault, pruningtypes.PruningOptionEverything}, settings.Pruning) {
+		return nil, fmt.Errorf("--pruning %q: expected nothing, default or everything", settings.Pruning)
+	}
+	peerIDs, err := peerIDs(settings.Peers)
+	if err != nil {
+		return nil, err
+	}
+	nodeKey, err := p2p.LoadNodeKey(filepath.Join(settings.Home, "config", "node_key.json"))
+	if err != nil {
+		return nil, fmt.Errorf("node key of %s: %w; run phr-chain init first", settings.Home, err)
+	}
+	genesis, err := readLimited(settings.GenesisPath, maximumGenesisBytes)
+	if err != nil {
+		return nil, err
+	}
+	summary, err := ceremony.Inspect(genesis)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", settings.GenesisPath, err)
+	}
+	if err := placeGenesis(filepath.Join(settings.Home, "config", "genesis.json"), genesis); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Join(settings.Home, "data"), 0o700); err != nil {
+		return nil, err
+	}
+	cmtcfg.WriteConfigFile(filepath.Join(settings.Home, "config", "config.toml"), cometConfig(settings, peerIDs))
+	sdkconfig.SetConfigTemplate(sdkconfig.DefaultConfigTemplate + evmconfig.DefaultEVMConfigTemplate)
+	sdkconfig.WriteConfigFile(filepath.Join(settings.Home, "config", "app.toml"), appConfig(settings, summary.EVMChainID))
+	allowed, err := json.MarshalIndent(allowedNodesFile{Nodes: peerIDs}, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	if err := writeDurably(allowedNodes(settings.Home).path(), append(allowed, '\n'), 0o644); err != nil {
+		return nil, err
+	}
+	digest := sha256.Sum256(genesis)
+	return &Configured{settings.Home, string(nodeKey.ID()), summary.ChainID, hex.EncodeToString(digest[:]), peerIDs}, nil
+}
+
+func placeGenesis(path string, genesis []byte) error {
+	present, err := readLimited(path, maximumGenesisBytes)
+	if err == nil && !bytes.Equal(present, genesis) {
+		return fmt.Errorf("%s holds another genesis; a home serves one chain: use a new home, or remove it knowingly", path)
+	}
+	if err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	return writeDurably(path, genesis, 0o644)
+}
+
+func requireLoopback(address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("expected a loopback address such as 127.0.0.1: it has no authentication")
+	}
+	return nil
+}
+
+func peerIDs(peers []string) ([]string, error) {
+	ids := []string{}
+	for _, peer := range peers {
+		address, err := p2p.NewNetAddressString(peer)
+		if err != nil {
+			return nil, fmt.Errorf("--peer %q: expected ID@host:port: %w", peer, err)
+		}
+		ids = append(ids, string(address.ID))
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
+}
+
+func cometConfig(settings Settings, peerIDs []string) *cmtcfg.Config {
+	config := cmtcfg.DefaultConfig()
+	config.Moniker = filepath.Base(settings.Home)
+	config.LogLevel = settings.LogLevel
+	config.FilterPeers = true
+	config.RPC.ListenAddress = "tcp://" + settings.CometRPC
+	config.RPC.CORSAllowedOrigins = []string{}
+	config.RPC.MaxOpenConnections = maximumConnections
+	config.P2P.ListenAddress = "tcp://" + settings.P2PListen
+	config.P2P.ExternalAddress = settings.P2PExternal
+	config.P2P.PersistentPeers = strings.Join(settings.Peers, ",")
+	config.P2P.UnconditionalPeerIDs = strings.Join(peerIDs, ",")
+	config.P2P.PrivatePeerIDs = strings.Join(peerIDs, ",")
+	config.P2P.PexReactor = false
+	config.P2P.AddrBookStrict = false
+	config.P2P.AllowDuplicateIP = true
+	config.P2P.PersistentPeersMaxDialPeriod = 5 * time.Second
+	config.Mempool.Type = cmtcfg.MempoolTypeApp
+	config.Mempool.MaxTxBytes = maximumTxBytes
+	config.Consensus.TimeoutPropose = proposeTimeout
+	config.Consensus.TimeoutCommit = settings.CommitTimeout
+	config.Storage.DiscardABCIResponses = false // receipts and logs of every height are made from them
+	config.TxIndex.Indexer = "kv"
+	return config
+}
+
+func appConfig(settings Settings, evmChainID uint64) *evmconfig.Config {
+	config := evmconfig.DefaultConfig()
+	config.MinGasPrices = "0" + ceremony.GasDenomination
+	config.Pruning = settings.Pruning
+	config.MinRetainBlocks = 0 // blocks and their results are kept for ever, whatever state is pruned
+	config.IndexEvents = []string{"tx.height"}
+	config.Mempool.MaxTxs = poolSlots
+	config.EVM.EVMChainID = evmChainID
+	config.EVM.Mempool.AccountSlots = poolSlotsPerAccount
+	config.EVM.Mempool.GlobalSlots = poolSlots
+	config.EVM.Mempool.AccountQueue = poolSlotsPerAccount
+	config.EVM.Mempool.GlobalQueue = poolSlots
+	config.EVM.Mempool.InsertQueueSize = poolSlots
+	config.JSONRPC.Enable = true
+	config.JSONRPC.API = []string{"eth", "net", "web3"}
+	config.JSONRPC.Address = settings.JSONRPC
+	config.JSONRPC.GasCap = ceremony.BlockMaximumGas
+	config.JSONRPC.EVMTimeout = 30 * time.Second
+	config.JSONRPC.HTTPTimeout = rpcTimeout
+	config.JSONRPC.HTTPBodyLimit = maximumBodyBytes
+	config.JSONRPC.LogsCap = maximumLogs
+	config.JSONRPC.BlockRangeCap = maximumLogBlocks
+	config.JSONRPC.BatchRequestLimit = maximumBatch
+	config.JSONRPC.BatchResponseMaxSize = 256 << 20
+	config.JSONRPC.MaxOpenConnections = maximumConnections
+	config.JSONRPC.EnableIndexer = true
+	return config
+}

@@ -1,0 +1,91 @@
+package node
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// Input files are read up to these sizes: a genesis of some thousand members is well below.
+const (
+	maximumConfigBytes  = 1 << 20
+	maximumGenesisBytes = 16 << 20
+)
+
+// readLimited returns the content of a file of at most limit bytes.
+func readLimited(path string, limit int64) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }() // only read
+	content, err := io.ReadAll(io.LimitReader(file, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if int64(len(content)) > limit {
+		return nil, fmt.Errorf("%s is larger than the %d bytes allowed", path, limit)
+	}
+	return content, nil
+}
+
+// writeDurably replaces a file by content at once: a crash leaves the old file or the new one.
+func writeDurably(path string, content []byte, mode os.FileMode) (failure error) {
+	temporary, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if failure != nil {
+			failure = errors.Join(failure, os.Remove(temporary.Name()))
+		}
+	}()
+	if err := temporary.Chmod(mode); err != nil {
+		return errors.Join(err, temporary.Close())
+	}
+	if _, err := temporary.Write(content); err != nil {
+		return errors.Join(err, temporary.Close())
+	}
+	if err := errors.Join(temporary.Sync(), temporary.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(temporary.Name(), path); err != nil {
+		return err
+	}
+	directory, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(directory.Sync(), directory.Close())
+}
+
+// allowedNodesFile lists who may connect; it is read again at every connection.
+type allowedNodesFile struct {
+	Nodes []string `json:"nodes"`
+}
+
+type allowedNodes string
+
+func (home allowedNodes) path() string {
+	return filepath.Join(string(home), "config", "allowed-nodes.json")
+}
+
+// permit returns an error unless the file lists the node id; without a readable file nobody may connect.
+func (home allowedNodes) permit(nodeID string) error {
+	content, err := readLimited(home.path(), maximumConfigBytes)
+	if err != nil {
+		return fmt.Errorf("allowed nodes: %w", err)
+	}
+	var allowed allowedNodesFile
+	if err := json.Unmarshal(content, &allowed); err != nil {
+		return fmt.Errorf("%s: %w", home.path(), err)
+	}
+	if !slices.Contains(allowed.Nodes, nodeID) {
+		return fmt.Errorf("node %s is not in %s", nodeID, home.path())
+	}
+	return nil
+}

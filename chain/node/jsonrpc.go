@@ -1,0 +1,175 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/common/math"
+	ethtypes "github.com/ethereum/go-ethereum/core/types"
+	ethfilters "github.com/ethereum/go-ethereum/eth/filters"
+	ethrpc "github.com/ethereum/go-ethereum/rpc"
+
+	rpcclient "github.com/cometbft/cometbft/rpc/client"
+	"github.com/cosmos/evm/rpc/backend"
+	"github.com/cosmos/evm/rpc/namespaces/ethereum/eth"
+	"github.com/cosmos/evm/rpc/namespaces/ethereum/eth/filters"
+	ethnet "github.com/cosmos/evm/rpc/namespaces/ethereum/net"
+	"github.com/cosmos/evm/rpc/namespaces/ethereum/web3"
+	"github.com/cosmos/evm/rpc/stream"
+	rpctypes "github.com/cosmos/evm/rpc/types"
+	evmserver "github.com/cosmos/evm/server"
+	evmconfig "github.com/cosmos/evm/server/config"
+	evmservertypes "github.com/cosmos/evm/server/types"
+	evmtypes "github.com/cosmos/evm/x/vm/types"
+
+	"github.com/cosmos/cosmos-sdk/client"
+	"github.com/cosmos/cosmos-sdk/server"
+
+	"phr.example/chain/app"
+)
+
+// ethAPI is the part of the library's eth namespace that the product uses: the exported methods of this
+// type are the whole allowlist, since the JSON-RPC server offers exported methods and no others.
+type ethAPI struct {
+	inner *eth.PublicAPI
+	logs  *filters.PublicFilterAPI
+}
+
+// netAPI and web3API are the same for the two small namespaces.
+type netAPI struct{ inner *ethnet.PublicAPI }
+
+type web3API struct{ inner *web3.PublicAPI }
+
+func (a *netAPI) Version() string { return a.inner.Version() }
+
+func (a *netAPI) PeerCount() hexutil.Uint { return hexutil.Uint(a.inner.PeerCount()) }
+
+func (a *web3API) ClientVersion() string { return a.inner.ClientVersion() }
+
+func (a *ethAPI) ChainId() (*hexutil.Big, error) { return a.inner.ChainId() } //nolint:revive // eth_chainId
+
+func (a *ethAPI) BlockNumber() (hexutil.Uint64, error) { return a.inner.BlockNumber() }
+
+func (a *ethAPI) Syncing() (any, error) { return a.inner.Syncing() }
+
+func (a *ethAPI) GasPrice() (*hexutil.Big, error) { return a.inner.GasPrice() }
+
+func (a *ethAPI) MaxPriorityFeePerGas() (*hexutil.Big, error) { return a.inner.MaxPriorityFeePerGas() }
+
+func (a *ethAPI) FeeHistory(count math.HexOrDecimal64, last ethrpc.BlockNumber, percentiles []float64) (*rpctypes.FeeHistoryResult, error) {
+	return a.inner.FeeHistory(count, last, percentiles)
+}
+
+func (a *ethAPI) GetBlockByNumber(number rpctypes.BlockNumber, full bool) (map[string]any, error) {
+	return a.inner.GetBlockByNumber(number, full)
+}
+
+func (a *ethAPI) GetBlockByHash(hash common.Hash, full bool) (map[string]any, error) {
+	return a.inner.GetBlockByHash(hash, full)
+}
+
+func (a *ethAPI) GetBlockTransactionCountByNumber(number rpctypes.BlockNumber) *hexutil.Uint {
+	return a.inner.GetBlockTransactionCountByNumber(number)
+}
+
+func (a *ethAPI) GetBlockReceipts(ctx context.Context, block rpctypes.BlockNumberOrHash) ([]map[string]any, error) {
+	return a.inner.GetBlockReceipts(ctx, block)
+}
+
+func (a *ethAPI) GetTransactionByHash(hash common.Hash) (*rpctypes.RPCTransaction, error) {
+	return a.inner.GetTransactionByHash(hash)
+}
+
+func (a *ethAPI) GetTransactionReceipt(hash common.Hash) (map[string]any, error) {
+	return a.inner.GetTransactionReceipt(hash)
+}
+
+func (a *ethAPI) GetTransactionCount(address common.Address, block rpctypes.BlockNumberOrHash) (*hexutil.Uint64, error) {
+	return a.inner.GetTransactionCount(address, block)
+}
+
+func (a *ethAPI) GetBalance(address common.Address, block rpctypes.BlockNumberOrHash) (*hexutil.Big, error) {
+	return a.inner.GetBalance(address, block)
+}
+
+func (a *ethAPI) GetCode(address common.Address, block rpctypes.BlockNumberOrHash) (hexutil.Bytes, error) {
+	return a.inner.GetCode(address, block)
+}
+
+func (a *ethAPI) GetStorageAt(address common.Address, key string, block rpctypes.BlockNumberOrHash) (hexutil.Bytes, error) {
+	return a.inner.GetStorageAt(address, key, block)
+}
+
+func (a *ethAPI) GetProof(address common.Address, keys []string, block rpctypes.BlockNumberOrHash) (*rpctypes.AccountResult, error) {
+	return a.inner.GetProof(address, keys, block)
+}
+
+func (a *ethAPI) Call(args evmtypes.TransactionArgs, block rpctypes.BlockNumberOrHash, overrides *json.RawMessage) (hexutil.Bytes, error) {
+	return a.inner.Call(args, block, overrides)
+}
+
+func (a *ethAPI) EstimateGas(args evmtypes.TransactionArgs, block *rpctypes.BlockNumberOrHash, overrides *json.RawMessage) (hexutil.Uint64, error) {
+	return a.inner.EstimateGas(args, block, overrides)
+}
+
+func (a *ethAPI) GetLogs(ctx context.Context, criteria ethfilters.FilterCriteria) ([]*ethtypes.Log, error) {
+	return a.logs.GetLogs(ctx, criteria)
+}
+
+func (a *ethAPI) SendRawTransaction(data hexutil.Bytes) (common.Hash, error) {
+	return a.inner.SendRawTransaction(data)
+}
+
+// newJSONRPC returns the handler of the allowed methods, single and in batches.
+func newJSONRPC(serverCtx *server.Context, clientCtx client.Context, config evmconfig.Config, back *backend.Backend, events *stream.RPCStream) (http.Handler, error) {
+	rpcServer := ethrpc.NewServer()
+	rpcServer.SetBatchLimits(config.JSONRPC.BatchRequestLimit, config.JSONRPC.BatchResponseMaxSize)
+	rpcServer.SetHTTPBodyLimit(config.JSONRPC.HTTPBodyLimit)
+	for namespace, service := range map[string]any{
+		"eth":  &ethAPI{inner: eth.NewPublicAPI(serverCtx.Logger, back), logs: filters.NewPublicAPI(serverCtx.Logger, clientCtx, events, back)},
+		"net":  &netAPI{inner: ethnet.NewPublicAPI(serverCtx, clientCtx)},
+		"web3": &web3API{inner: web3.NewPublicAPI()},
+	} {
+		if err := rpcServer.RegisterName(namespace, service); err != nil {
+			return nil, fmt.Errorf("JSON-RPC namespace %s: %w", namespace, err)
+		}
+	}
+	return rpcServer, nil
+}
+
+// serveJSONRPC answers on the configured address until the context ends. Browsers are not served: no
+// CORS headers, and the library refuses content types that a form can send.
+func serveJSONRPC(ctx context.Context, serverCtx *server.Context, clientCtx client.Context, config evmconfig.Config,
+	index evmservertypes.EVMTxIndexer, application *app.App,
+) error {
+	events := stream.NewRPCStreams(clientCtx.Client.(rpcclient.EventsClient), serverCtx.Logger, clientCtx.TxConfig.TxDecoder())
+	application.RegisterPendingTxListener(events.ListenPendingTx)
+	back := backend.NewBackend(serverCtx, clientCtx, index, application.Mempool, backend.WithLogger(serverCtx.Logger))
+	handler, err := newJSONRPC(serverCtx, clientCtx, config, back, events)
+	if err != nil {
+		return err
+	}
+	listener, err := evmserver.Listen(config.JSONRPC.Address, &config)
+	if err != nil {
+		return fmt.Errorf("JSON-RPC cannot listen on %s: %w", config.JSONRPC.Address, err)
+	}
+	httpServer := &http.Server{
+		Handler:           http.MaxBytesHandler(handler, int64(config.JSONRPC.HTTPBodyLimit)),
+		ReadHeaderTimeout: config.JSONRPC.HTTPTimeout, ReadTimeout: config.JSONRPC.HTTPTimeout,
+		WriteTimeout: config.JSONRPC.HTTPTimeout, IdleTimeout: config.JSONRPC.HTTPIdleTimeout,
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- httpServer.Serve(listener) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("JSON-RPC server: %w", err)
+	case <-ctx.Done():
+		ending, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+		defer cancel()
+		return httpServer.Shutdown(ending)
+	}
+}

@@ -1,0 +1,200 @@
+// Package node configures and runs one node of the chain: CometBFT and the application in one
+// process, and a JSON-RPC server that offers only what the product uses.
+package node
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/viper"
+	"golang.org/x/sync/errgroup"
+
+	cmtcfg "github.com/cometbft/cometbft/config"
+	cmtnode "github.com/cometbft/cometbft/node"
+	"github.com/cometbft/cometbft/p2p"
+	"github.com/cometbft/cometbft/privval"
+	"github.com/cometbft/cometbft/proxy"
+	"github.com/cometbft/cometbft/rpc/client/local"
+	dbm "github.com/cosmos/cosmos-db"
+	"github.com/cosmos/evm/indexer"
+	evmserver "github.com/cosmos/evm/server"
+	evmconfig "github.com/cosmos/evm/server/config"
+
+	"cosmossdk.io/log/v2"
+
+	"github.com/cosmos/cosmos-sdk/client"
+	"github.com/cosmos/cosmos-sdk/server"
+	servercmtlog "github.com/cosmos/cosmos-sdk/server/log"
+	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
+
+	"phr.example/chain/app"
+)
+
+// Start runs the node of a configured home directory until SIGTERM or SIGINT, or until it fails. Its
+// log lines go to logs.
+func Start(home string, logs io.Writer) (failure error) {
+	options, comet, err := load(home)
+	if err != nil {
+		return err
+	}
+	level, err := zerolog.ParseLevel(comet.LogLevel)
+	if err != nil {
+		return fmt.Errorf("log_level of config.toml: %w", err)
+	}
+	logger := log.NewLogger(logs, log.LevelOption(level), log.ColorOption(false))
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	evmserver.SetEVMLogger(evmserver.NewSlogFromCosmosLogger(logger.With("module", "evm"), comet.LogLevel))
+
+	db, err := dbm.NewDB("application", dbm.BackendType(comet.DBBackend), comet.DBDir())
+	if err != nil {
+		return fmt.Errorf("open the state database (is another node running on %s?): %w", home, err)
+	}
+	application, err := app.New(logger, db, options, allowedNodes(home).permit)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := application.Close(); err != nil && failure == nil {
+			failure = err
+		}
+	}()
+
+	node, err := newComet(comet, application, logger)
+	if err != nil {
+		return err
+	}
+	if err := node.Start(); err != nil {
+		return fmt.Errorf("start CometBFT: %w", err)
+	}
+	defer func() {
+		if node.IsRunning() {
+			_ = node.Stop() // it only fails when it is stopped already
+			node.Wait()
+		}
+	}()
+	application.Mempool.SetEventBus(node.EventBus())
+	return serve(ctx, server.NewContext(options, comet, logger), application, local.New(node), node.GenesisDoc().ChainID)
+}
+
+func newComet(comet *cmtcfg.Config, application *app.App, logger log.Logger) (*cmtnode.Node, error) {
+	for _, file := range []string{comet.PrivValidatorKeyFile(), comet.NodeKeyFile(), comet.GenesisFile()} {
+		if _, err := os.Stat(file); err != nil {
+			return nil, fmt.Errorf("%w; run phr-chain init and configure for this home first", err)
+		}
+	}
+	nodeKey, err := p2p.LoadNodeKey(comet.NodeKeyFile())
+	if err != nil {
+		return nil, fmt.Errorf("node key: %w", err)
+	}
+	return cmtnode.NewNode(comet,
+		privval.LoadOrGenFilePV(comet.PrivValidatorKeyFile(), comet.PrivValidatorStateFile()), nodeKey,
+		proxy.NewLocalClientCreator(server.NewCometABCIWrapper(application)),
+		evmserver.GenDocProvider(comet), cmtcfg.DefaultDBProvider,
+		cmtnode.DefaultMetricsProvider(comet.Instrumentation),
+		servercmtlog.CometLoggerWrapper{Logger: logger.With("server", "node")})
+}
+
+// serve indexes Ethereum transactions and answers JSON-RPC until the context ends.
+func serve(ctx context.Context, serverCtx *server.Context, application *app.App, comet *local.Local, chainID string) error {
+	encoding := application.Encoding()
+	clientCtx := client.Context{}.WithCodec(encoding.Codec).WithInterfaceRegistry(encoding.InterfaceRegistry).
+		WithTxConfig(encoding.TxConfig).WithLegacyAmino(encoding.Amino).WithChainID(chainID).
+		WithHomeDir(serverCtx.Config.RootDir).WithClient(comet).WithAccountRetriever(authtypes.AccountRetriever{})
+	application.RegisterTxService(clientCtx)
+	application.RegisterTendermintService(clientCtx)
+	application.Mempool.SetClientCtx(clientCtx)
+
+	config, err := evmconfig.GetConfig(serverCtx.Viper)
+	if err != nil {
+		return err
+	}
+	indexDB, err := evmserver.OpenIndexerDB(serverCtx.Config.RootDir, dbm.BackendType(serverCtx.Config.DBBackend))
+	if err != nil {
+		return fmt.Errorf("open the transaction index: %w", err)
+	}
+	defer func() { _ = indexDB.Close() }() // the process ends after it; writes are synced one by one
+	index := indexer.NewKVIndexer(indexDB, serverCtx.Logger.With("indexer", "evm"), clientCtx)
+	if err := indexFromGenesis(ctx, index, comet); err != nil {
+		return err
+	}
+
+	group, ctx := errgroup.WithContext(ctx)
+	indexing := evmserver.NewEVMIndexerService(index, comet)
+	indexing.SetLogger(servercmtlog.CometLoggerWrapper{Logger: serverCtx.Logger.With("indexer", "evm")})
+	go func() { _ = indexing.Start() }() // runs until the process ends; it logs its own failures
+	group.Go(func() error {
+		return serveJSONRPC(ctx, serverCtx, clientCtx, config, index, application)
+	})
+	if err := group.Wait(); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// indexFromGenesis indexes what the library's service would skip: with an empty index it starts at the
+// latest block, so a node killed between its first Ethereum transaction and its index entry would never
+// answer for that transaction.
+func indexFromGenesis(ctx context.Context, index *indexer.KVIndexer, comet *local.Local) error {
+	last, err := index.LastIndexedBlock()
+	if err != nil || last != -1 {
+		return err
+	}
+	status, err := comet.Status(ctx)
+	if err != nil {
+		return err
+	}
+	for height := max(status.SyncInfo.EarliestBlockHeight, 1); height <= status.SyncInfo.LatestBlockHeight; height++ {
+		block, err := comet.Block(ctx, &height)
+		if err != nil {
+			return fmt.Errorf("index block %d: %w", height, err)
+		}
+		if len(block.Block.Txs) == 0 {
+			continue
+		}
+		results, err := comet.BlockResults(ctx, &height)
+		if err != nil {
+			return fmt.Errorf("index block %d: %w", height, err)
+		}
+		if err := index.IndexBlock(block.Block, results.TxsResults); err != nil {
+			return fmt.Errorf("index block %d: %w", height, err)
+		}
+	}
+	return nil
+}
+
+// load reads config.toml and app.toml of a home directory.
+func load(home string) (*viper.Viper, *cmtcfg.Config, error) {
+	options := viper.New()
+	options.SetConfigType("toml")
+	for _, name := range []string{"config.toml", "app.toml"} {
+		path := filepath.Join(home, "config", name)
+		text, err := readLimited(path, maximumConfigBytes)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w; run phr-chain configure for this home first", err)
+		}
+		if err := options.MergeConfig(bytes.NewReader(text)); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	comet := cmtcfg.DefaultConfig()
+	if err := options.Unmarshal(comet); err != nil {
+		return nil, nil, fmt.Errorf("config.toml of %s: %w", home, err)
+	}
+	comet.SetRoot(home)
+	options.Set("home", home)
+	if err := comet.ValidateBasic(); err != nil {
+		return nil, nil, fmt.Errorf("config.toml of %s: %w", home, err)
+	}
+	return options, comet, nil
+}
+
+const shutdownTimeout = 2 * time.Second
