@@ -17,6 +17,7 @@ from cli.options import (
 from cli.output import JSON_OPTION, YES_OPTION, confirm, emit_json, say, table, working
 from cli.places import NETWORK_OPTION
 from cli.publishing import publish_until_final, require_published, show_outcome, show_rows, show_summary
+from cli.publishing_files import FileWords, is_bundle, publish_file
 from cli.texts import _
 from cli.words import minute_text, moment_text, period_text, short_hex
 
@@ -58,23 +59,46 @@ def register(
     )
 
 
-@app.command(epilog="phr hospital publish bundle.json --as Seoul --patient 'http://seoul.example/mrn|12345'")
+@app.command(
+    epilog="phr hospital publish bundle.json --as Seoul --patient 'http://seoul.example/mrn|12345'\n\n"
+    "phr hospital publish study.zip --as Seoul --patient 'http://seoul.example/mrn|12345' "
+    "--category imaging --date 2026-03-01"
+)
 def publish(
-    file: Path = _FILE,
+    file: Path = typer.Argument(
+        help=_(
+            "A FHIR R4 bundle in JSON, or any other file, which is published as it is; - is a bundle on standard input."
+        )
+    ),
     patient: str = PATIENT_TOKEN_OPTION,
+    category: str | None = typer.Option(
+        None, "--category", "-c", help=_("Of a file that is no bundle: its category, such as imaging.")
+    ),
+    date: str | None = typer.Option(
+        None, "--date", help=_("Of a file that is no bundle: its (first) day, YYYY-MM-DD.")
+    ),
+    until: str | None = typer.Option(None, "--until", help=_("Its last day, where it is not its first.")),
+    media_type: str | None = typer.Option(
+        None, "--media-type", help=_("What the file is, where its start does not tell: application/dicom …")
+    ),
     every: bool = typer.Option(False, "--all", help=_("Show every record instead of a row a category.")),
     member: str = AS_OPTION,
     token_file: Path | None = TOKEN_OPTION,
     network: Path | None = NETWORK_OPTION,
     as_json: bool = JSON_OPTION,
+    yes: bool = YES_OPTION,
 ) -> None:
-    """Sign, seal and publish a bundle of a registered patient."""
+    """Sign, seal and publish a bundle of a registered patient, or a file as it is (an image, a genome, a letter)."""
     from wire.limits import BUNDLE_BYTES
 
     identifier = parse_identifier(patient)
     _place, client = staff_of(network, member, token_file)
-    content = read_input(file, BUNDLE_BYTES)
-    done = publish_until_final(client, "/staff/publications", content, identifier)
+    told = FileWords(media_type, category, date, until)
+    if is_bundle(file, told):
+        content = read_input(file, BUNDLE_BYTES)
+        done = publish_until_final(client, "/staff/publications", content, identifier)
+    else:
+        done = publish_file(client, file, told, identifier, yes, as_json)
     if as_json:
         emit_json(done)
     else:

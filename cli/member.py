@@ -11,9 +11,9 @@ from cli.content import show_content
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
 from cli.options import AS_OPTION, TOKEN_OPTION, parse_hex, pick_by_id, staff_of
-from cli.output import JSON_OPTION, emit_json, note, table, working
+from cli.output import JSON_OPTION, emit_json, note, say, table, working
 from cli.places import NETWORK_OPTION
-from cli.saving import check_directory, save
+from cli.saving import check_directory, new_name, save
 from cli.texts import _, plural
 from cli.words import (
     day_of_moment_text,
@@ -26,7 +26,7 @@ from cli.words import (
 if TYPE_CHECKING:
     from cli.staff_client import StaffClient
     from wire.patients import ConsentView
-    from wire.staff import ConsentedPatient, ReadRecord, ReadResponse
+    from wire.staff import ConsentedPatient, Download, ReadRecord, ReadResponse
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -122,7 +122,7 @@ def read(
     record: list[str] = _RECORDS,
     purpose: str = _PURPOSE,
     out: Path | None = typer.Option(
-        None, "--out", "-o", help=_("Save each record's FHIR bundle in this directory.")
+        None, "--out", "-o", help=_("Save each record, byte for byte, in this directory.")
     ),
     member: str = AS_OPTION,
     token_file: Path | None = TOKEN_OPTION,
@@ -135,15 +135,18 @@ def read(
     _place, client = staff_of(network, member, token_file)
     answer = _ask(client, patient, at, category, record, purpose, decide_only=False)
     if out is not None:
-        _save(answer, out)
+        _save(client, answer, out)
     if as_json:
         emit_json(answer)
     else:
         _show_decisions(answer)
-        names = member_names(client) if any(opened.content for opened in answer.records) else {}
+        names = member_names(client) if any(one.content or one.download for one in answer.records) else {}
         for opened in answer.records:
             if opened.content is not None:
                 show_content(opened.content, _heading(opened, names))
+            elif opened.download is not None and out is None:
+                say("")
+                say(_("{heading}: save it with --out").format(heading=_file_heading(opened, names)))
     _end_by_decision(answer)
 
 
@@ -227,10 +230,53 @@ def _end_by_decision(answer: "ReadResponse") -> None:
         )
 
 
-def _save(answer: "ReadResponse", directory: Path) -> None:
+def _file_heading(record: "ReadRecord", names: dict[bytes, str]) -> str:
+    assert record.download is not None
+    return _("{what} is a file of {size:.1f} MiB ({kind})").format(
+        what=_heading(record, names),
+        size=record.download.content_bytes / 2**20,
+        kind=record.media_type,
+    )
+
+
+def _save(client: "StaffClient", answer: "ReadResponse", directory: Path) -> None:
     directory.mkdir(exist_ok=True, mode=0o700)
     for record in answer.records:
+        stem = f"{record.category.label}-{record.record_id.hex()[:12]}"
         if record.content is not None:
-            path = directory / f"{record.category.label}-{record.record_id.hex()[:12]}.json"
+            path = directory / f"{stem}.json"
             save(path, record.content)
-            note(_("saved {path}").format(path=path))
+        elif record.download is not None:
+            path = new_name(directory, stem, record.media_type or "")
+            _save_download(client, record.download, path)
+        else:
+            continue
+        note(_("saved {path}").format(path=path))
+
+
+def _save_download(client: "StaffClient", download: "Download", path: Path) -> None:
+    """The file appears when all of it came, which the node lets happen only when all of it was verified."""
+    from crypto.private_file import new_private_file
+    from wire.staff import DownloadOutcome
+
+    at = f"/staff/downloads/{download.download_id}"
+    size_mib = -(-download.content_bytes // 2**20)
+    try:
+        with working(_("fetching"), _("Nothing was saved")) as show, new_private_file(path) as file:
+            client.download(
+                at,
+                download.content_bytes,
+                file,
+                lambda done: show(
+                    _("fetching: {done} of {size} MiB").format(done=done // 2**20, size=size_mib)
+                ),
+            )
+    except CommandError as error:
+        if error.exit_code is not ExitCode.UNREACHABLE:
+            raise
+        outcome = client.get(f"{at}/outcome", DownloadOutcome)
+        if outcome.state != "failed":
+            raise
+        raise CommandError(
+            _("nothing was saved: {detail}").format(detail=outcome.detail), ExitCode.DIVERGED
+        ) from error

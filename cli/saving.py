@@ -11,6 +11,17 @@ from cli.errors import CommandError
 from cli.exit_codes import ExitCode
 from cli.texts import _
 
+_ENDINGS = {
+    "application/fhir+json": ".json",
+    "application/dicom": ".dcm",
+    "application/gzip": ".gz",
+    "application/x-bam": ".bam",
+    "application/x-cram": ".cram",
+    "text/x-vcf": ".vcf",
+    "text/x-sam": ".sam",
+}
+"""Where the usual ending of a media type is not in Python's list."""
+
 
 def check_new_file(path: Path) -> None:
     """Look whether a new file can be made there.
@@ -59,3 +70,16 @@ def save(path: Path, content: bytes) -> None:
     from crypto.private_file import atomic_write_private
 
     atomic_write_private(path, content)
+
+
+def new_name(directory: Path, stem: str, media_type: str) -> Path:
+    """A path that nothing has yet, with an ending by which programs know such files."""
+    import mimetypes
+
+    ending = _ENDINGS.get(media_type) or mimetypes.guess_extension(media_type) or ".bin"
+    path = directory / f"{stem}{ending}"
+    number = 2
+    while os.path.lexists(path):
+        path = directory / f"{stem}-{number}{ending}"
+        number += 1
+    return path

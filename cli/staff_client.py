@@ -1,8 +1,9 @@
 """A member's staff at their own node: HTTP with the bearer token that lies in the node's directory."""
 
 import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
@@ -17,6 +18,7 @@ from wire.staff import PATIENT_IDENTIFIER_HEADER, PatientIdentifierValue, encode
 
 Answer = TypeVar("Answer")
 TOKEN_BYTES = 4096
+PIECE_BYTES = 2**20
 
 
 def read_token(path: Path) -> str:
@@ -76,6 +78,58 @@ class StaffClient:
             return self._call("POST", path, answer, about, json=json)
         return self._call("POST", path, answer, about, content=content)
 
+    def put_file(
+        self, path: str, file: BinaryIO, size_bytes: int, answer: type[Answer], sent: Callable[[int], None]
+    ) -> Answer:
+        """The parsed answer to a PUT of a file, a piece of it in memory at a time; ``sent`` hears how far it is."""
+
+        def pieces() -> Iterator[bytes]:
+            done_bytes = 0
+            while piece := file.read(PIECE_BYTES):
+                yield piece
+                done_bytes += len(piece)
+                sent(done_bytes)
+
+        return self._call(
+            "PUT",
+            path,
+            answer,
+            None,
+            content=pieces(),
+            headers={"Content-Length": str(size_bytes), "Content-Type": "application/octet-stream"},
+        )
+
+    def download(
+        self, path: str, size_bytes: int, file: BinaryIO, received: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """Writes the body of a GET into ``file``, a piece of it in memory at a time.
+
+        Raises:
+            CommandError: it is not exactly ``size_bytes`` long, or the node refused; what was written is worthless.
+        """
+        done_bytes = 0
+        try:
+            with self._client.stream("GET", path, headers={"Accept-Encoding": "identity"}) as response:
+                if response.status_code >= 400:
+                    raise refusal(response.status_code, response.read())
+                for piece in response.iter_raw(PIECE_BYTES):
+                    done_bytes += len(piece)
+                    if done_bytes > size_bytes:
+                        break
+                    file.write(piece)
+                    received(done_bytes)
+        except httpx.HTTPError as error:
+            raise CommandError(
+                _("the content broke off after {done} of {size} bytes ({error}); nothing was saved").format(
+                    done=done_bytes, size=size_bytes, error=type(error).__name__
+                ),
+                ExitCode.UNREACHABLE,
+            ) from error
+        if done_bytes != size_bytes:
+            raise CommandError(
+                _("expected {size} bytes; the node sent others. Nothing was saved").format(size=size_bytes)
+            )
+
     def _call(
         self,
         method: str,
@@ -84,7 +138,7 @@ class StaffClient:
         about: PatientIdentifierValue | None,
         **sent: Any,
     ) -> Answer:
-        headers = {"Content-Type": "application/fhir+json"} if "content" in sent else {}
+        headers = sent.pop("headers", {"Content-Type": "application/fhir+json"} if "content" in sent else {})
         if about is not None:
             headers[PATIENT_IDENTIFIER_HEADER] = encode_patient_identifier(about.system, about.value)
         try:

@@ -1,5 +1,6 @@
 """Files of secrets: written whole or not at all, for the owner's eyes only."""
 
+import errno
 import fcntl
 import os
 import secrets
@@ -7,11 +8,15 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from crypto.errors import KeyfileError
 
 _MODE = 0o600
 _OTHERS = 0o077
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_NAMELESS_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
+"""How file systems without O_TMPFILE refuse it (open(2))."""
 
 
 def atomic_write_private(path: Path, data: bytes) -> None:
@@ -32,7 +37,7 @@ def atomic_write_private(path: Path, data: bytes) -> None:
         else:
             _require_regular(path, existing)
         _remove_leftovers(path.name, directory)
-        temporary = f".{path.name}.{secrets.token_hex(8)}.tmp"
+        temporary = _temporary_name(path)
         try:
             _write_new(temporary, data, directory)
             os.rename(temporary, path.name, src_dir_fd=directory, dst_dir_fd=directory)
@@ -40,6 +45,39 @@ def atomic_write_private(path: Path, data: bytes) -> None:
             _remove_leftovers(path.name, directory)
             raise
         os.fsync(directory)
+
+
+@contextmanager
+def new_private_file(path: Path) -> Iterator[BinaryIO]:
+    """A new file of mode 0600 for content that comes in pieces: at ``path`` when the block ends by itself, or nowhere.
+
+    Until then it has no name, so that not even a killed process leaves any of it behind. (Where the file system
+    knows no such files it has one that starts with a dot, and a kill leaves that.)
+
+    Raises:
+        KeyfileError: something is at ``path`` already, or its directory is missing.
+        OSError: the disk refused; nothing is at ``path``.
+    """
+    directory = _open_directory(path)
+    try:
+        name, descriptor = _open_nameless(path, directory)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(descriptor, _MODE)
+                yield file
+                file.flush()
+                os.fsync(descriptor)
+                # With directories named Python follows the link, to the file that is open here.
+                source = name or f"/proc/self/fd/{descriptor}"
+                os.link(source, path.name, src_dir_fd=directory, dst_dir_fd=directory)
+        except FileExistsError:
+            raise KeyfileError(f"{path} exists; name a new file") from None
+        finally:
+            if name is not None:
+                os.unlink(name, dir_fd=directory)
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def read_private(path: Path, max_bytes: int) -> bytes:
@@ -76,10 +114,7 @@ def read_private(path: Path, max_bytes: int) -> bytes:
 @contextmanager
 def _locked_directory(path: Path) -> Iterator[int]:
     # The lock makes every temporary file that we find here a dead writer's.
-    try:
-        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        raise KeyfileError(f"{path}: expected the directory {path.parent} to exist; it does not") from None
+    descriptor = _open_directory(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
@@ -87,15 +122,35 @@ def _locked_directory(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
+def _open_directory(path: Path) -> int:
+    try:
+        return os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise KeyfileError(f"{path}: expected the directory {path.parent} to exist; it does not") from None
+
+
+def _open_nameless(path: Path, directory: int) -> tuple[str | None, int]:
+    """A new file that has no name or, where there are no such files, a temporary one."""
+    try:
+        return None, os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, _MODE, dir_fd=directory)
+    except OSError as error:
+        if error.errno not in _NO_NAMELESS_FILES:
+            raise
+    name = _temporary_name(path)
+    return name, os.open(name, _NEW, _MODE, dir_fd=directory)
+
+
 def _write_new(name: str, data: bytes, directory: int) -> None:
-    descriptor = os.open(
-        name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE, dir_fd=directory
-    )
+    descriptor = os.open(name, _NEW, _MODE, dir_fd=directory)
     with os.fdopen(descriptor, "wb") as file:
         os.fchmod(file.fileno(), _MODE)
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _temporary_name(path: Path) -> str:
+    return f".{path.name}.{secrets.token_hex(8)}.tmp"
 
 
 def _remove_leftovers(name: str, directory: int) -> None:

@@ -6,6 +6,7 @@ chain, keys or stores.
 """
 
 from records.describe import DescribedRow, RecordDescription, describe
+from records.dicom import patient_ids
 from records.errors import (
     InputTooLargeError,
     InvalidBundleError,
@@ -45,5 +46,6 @@ __all__ = [
     "describe",
     "file_payload",
     "kind_of",
+    "patient_ids",
     "prepare",
 ]

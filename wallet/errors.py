@@ -97,5 +97,21 @@ class RecordInvalid(WalletError):
     """A record does not open, or is not what the ledger and its author's signature say it is."""
 
 
+class RecordNeedsFile(WalletError):
+    """A record is too large for memory: name a file to save it in.
+
+    Attributes:
+        media_type: What its author says that it is.
+        content_bytes: Its size.
+    """
+
+    def __init__(self, media_type: str, content_bytes: int) -> None:
+        super().__init__(
+            f"this record is a file of {content_bytes} bytes ({media_type}): name a file to save it in"
+        )
+        self.media_type = media_type
+        self.content_bytes = content_bytes
+
+
 class RecoveryError(WalletError):
     """A backup cannot be found, opened or trusted."""

@@ -277,9 +277,9 @@ class Wallet:
         """The record of an id, or of its first digits."""
         return overview.find_record(self._session, text)
 
-    def read(self, record_id: bytes) -> OpenedRecord:
-        """Opens an own record, verified to its author's signature."""
-        return reading.read_record(self._session, record_id)
+    def read(self, record_id: bytes, save_to: Path | None = None) -> OpenedRecord:
+        """Opens an own record, verified to its author's signature; ``save_to`` names a new file for its content."""
+        return reading.read_record(self._session, record_id, save_to)
 
     def history(self) -> tuple[HistoryEntry, ...]:
         """Who asked for what, and what was answered."""

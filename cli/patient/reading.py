@@ -11,7 +11,7 @@ from cli.content import show_content
 from cli.output import JSON_OPTION, emit_json, note, say, table, working
 from cli.patient.opening import PASSPHRASE_OPTION, WALLET_OPTION, opened
 from cli.places import NETWORK_OPTION
-from cli.saving import check_new_file, save
+from cli.saving import check_new_file
 from cli.texts import _
 from cli.words import day_of_moment_text, minute_text, parse_categories, period_text, short_hex
 
@@ -79,7 +79,7 @@ def _status(record: object) -> str:
 def read(
     record: str = typer.Argument(help=_("The record's number, or its first six digits.")),
     out: Path | None = typer.Option(
-        None, "--out", "-o", help=_("Save the FHIR bundle, byte for byte, as this file.")
+        None, "--out", "-o", help=_("Save the record, byte for byte, as this file.")
     ),
     wallet: str | None = WALLET_OPTION,
     passphrase_file: Path | None = PASSPHRASE_OPTION,
@@ -90,9 +90,8 @@ def read(
     if out is not None:
         check_new_file(out)
     with opened(network, wallet, passphrase_file) as open_wallet, working(_("fetching and opening")):
-        opened_record = open_wallet.read(open_wallet.find_record(record).record_id)
+        opened_record = open_wallet.read(open_wallet.find_record(record).record_id, out)
     if out is not None:
-        save(out, opened_record.content)
         note(_("saved {path}").format(path=out))
     if as_json:
         return emit_json(
@@ -103,7 +102,10 @@ def read(
                 "media_type": opened_record.media_type,
                 "signed_at": opened_record.signed_at,
                 "checks": list(opened_record.checks),
-                "content": opened_record.content.decode("utf-8", "replace"),
+                "content_bytes": opened_record.content_bytes,
+                "content": None
+                if opened_record.content is None
+                else opened_record.content.decode("utf-8", "replace"),
             }
         )
     record_read = opened_record.record
@@ -113,7 +115,15 @@ def read(
         author=record_read.author_name,
         number=short_hex(record_read.record_id),
     )
-    show_content(opened_record.content, heading)
+    if opened_record.content is None:
+        say("")
+        say(
+            _("{heading}: a file of {size:.1f} MiB ({kind})").format(
+                heading=heading, size=opened_record.content_bytes / 2**20, kind=opened_record.media_type
+            )
+        )
+    else:
+        show_content(opened_record.content, heading)
     say("")
     say(_("Checked: {checks}.").format(checks="; ".join(opened_record.checks)))
 

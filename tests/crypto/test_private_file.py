@@ -1,16 +1,18 @@
 """Files of secrets: whole or not at all, whoever kills the writer; closed to others."""
 
+import errno
 import os
 import signal
 import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from crypto.errors import KeyfileError
-from crypto.private_file import atomic_write_private, read_private
+from crypto.private_file import atomic_write_private, new_private_file, read_private
 
 WRITER = """
 import sys
@@ -130,3 +132,70 @@ def test_read_over_the_limit_or_missing_or_no_file_is_refused(tmp_path):
         atomic_write_private(tmp_path / "directory", b"x")
     with pytest.raises(KeyfileError, match="to exist"):
         atomic_write_private(tmp_path / "absent" / "secret", b"x")
+
+
+def test_new_private_file_appears_whole_at_the_end_and_only_then(tmp_path: Path) -> None:
+    path = tmp_path / "image.dcm"
+    with new_private_file(path) as file:
+        for piece in (b"one", b"two"):
+            file.write(piece)
+        assert list(tmp_path.iterdir()) == []
+    assert path.read_bytes() == b"onetwo"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+def test_new_private_file_that_fails_leaves_nothing(tmp_path, monkeypatch, nameless) -> None:
+    if not nameless:
+        without_nameless_files(monkeypatch)
+    with pytest.raises(TypeError), new_private_file(tmp_path / "x") as file:
+        file.writelines([b"half", "no bytes"])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+def test_new_private_file_never_replaces_what_came_meanwhile(tmp_path, monkeypatch, nameless) -> None:
+    if not nameless:
+        without_nameless_files(monkeypatch)
+    path = tmp_path / "x"
+    with pytest.raises(KeyfileError, match="exists"), new_private_file(path) as file:
+        file.writelines([b"mine", path.write_bytes(b"theirs").to_bytes()])
+    assert path.read_bytes() == b"theirs"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_new_private_file_without_nameless_files_is_whole_too(tmp_path, monkeypatch) -> None:
+    without_nameless_files(monkeypatch)
+    with new_private_file(tmp_path / "x") as file:
+        file.write(b"content")
+    assert (tmp_path / "x").read_bytes() == b"content"
+    assert list(tmp_path.iterdir()) == [tmp_path / "x"]
+
+
+def test_new_private_file_in_a_missing_directory_is_refused(tmp_path) -> None:
+    with pytest.raises(KeyfileError, match="exist"), new_private_file(tmp_path / "no" / "x"):
+        pass
+
+
+def test_new_private_file_of_a_killed_process_leaves_nothing(tmp_path: Path) -> None:
+    script = (
+        "import os, sys; from pathlib import Path; from crypto.private_file import new_private_file\n"
+        "with new_private_file(Path(sys.argv[1])) as file:\n"
+        "    file.write(b'x' * 10_000_000); file.flush(); os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "x")], check=False)
+    assert done.returncode == -9
+    assert list(tmp_path.iterdir()) == []
+
+
+def without_nameless_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a file system that knows no O_TMPFILE."""
+    real = os.open
+
+    def refusing(path: object, flags: int, *more: object, **named: object) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, "not supported")
+        return real(path, flags, *more, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", refusing)
