@@ -57,6 +57,8 @@ def make_place(directory: Path, user: pwd.struct_passwd) -> Path:
     Raises:
         EngineFailed: it is there, and not the server's user's alone.
     """
+    if directory.is_dir() and not directory.is_symlink() and not any(directory.iterdir()):
+        directory.rmdir()
     if not directory.exists():
         directory.parent.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0 and not all(_may_enter(parent, user) for parent in directory.parents):
@@ -68,6 +70,8 @@ def make_place(directory: Path, user: pwd.struct_passwd) -> Path:
             directory.symlink_to(elsewhere)
         else:
             make_directory(directory, user)
+    else:
+        make_directory(directory.resolve(), user)
     return directory.resolve()
 
 
