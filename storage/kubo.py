@@ -26,9 +26,15 @@ from storage.errors import (
     BlockTooLargeError,
     CidError,
     StorageError,
-    StoreAnswerError,
 )
-from storage.kubo_rpc import CALL_SECONDS, LIST_ANSWER_BYTES, LIST_SECONDS, KuboRpc, NotPinnedError
+from storage.kubo_rpc import (
+    CALL_SECONDS,
+    LIST_ANSWER_BYTES,
+    LIST_SECONDS,
+    AnswerTooLongError,
+    KuboRpc,
+    NotPinnedError,
+)
 
 _LOCKS = 64
 _PINS_LISTED_PER_QUESTION = 32
@@ -271,7 +277,7 @@ def _read(rpc: KuboRpc, cid: Cid, where: dict[str, str], seconds: float | None) 
     try:
         block = rpc.call("block/get", arguments, doing, limit_bytes=MAX_BLOCK_BYTES, seconds=seconds)
         return check_block(cid, block)
-    except (BlockCorruptError, BlockTooLargeError, StoreAnswerError) as error:
+    except (BlockCorruptError, BlockTooLargeError, AnswerTooLongError) as error:
         raise BlockCorruptError(f"{rpc} answered wrongly: {error}") from None
 
 

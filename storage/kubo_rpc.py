@@ -40,6 +40,10 @@ class NotPinnedError(StorageError):
     """The CID is not pinned, or not in the way that was asked for."""
 
 
+class AnswerTooLongError(StoreAnswerError):
+    """The answer goes on beyond what it can have; no more of it was read."""
+
+
 class KuboRpc:
     """The RPC of one daemon; all its calls are idempotent. Safe between threads; ``close`` ends its connections."""
 
@@ -86,7 +90,8 @@ class KuboRpc:
         Raises:
             StoreUnavailableError: it cannot be reached, hangs up, or does not answer in time.
             StoreAccessError: it refuses the secret.
-            StoreAnswerError: the answer is longer than ``limit_bytes``, or no answer of Kubo's RPC.
+            AnswerTooLongError: the answer is longer than ``limit_bytes``.
+            StoreAnswerError: it is no answer of Kubo's RPC.
             BlockNotFoundError, BlockPinnedError, NotPinnedError, StoreFullError: what it says of the block.
             StorageError: another error; the message has Kubo's words.
         """
@@ -177,7 +182,9 @@ class KuboRpc:
         for part in answer.iter_raw():
             read_bytes += len(part)
             if read_bytes > limit_bytes:
-                raise self.strange(f"more than the {limit_bytes} bytes that it can have", doing)
+                raise AnswerTooLongError(
+                    f"expected at most {limit_bytes} bytes from {self} while {doing}; came more: do not trust it"
+                )
             parts.append(part)
         return b"".join(parts)
 
