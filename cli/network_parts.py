@@ -17,7 +17,7 @@ import httpx
 
 from cli.chain_keeper import end_orphan
 from cli.places import MemberPlace, NetworkPlace
-from engines.binaries import find_binary
+from engines.binaries import LINKS, find_binary
 from engines.kubo import KuboDaemon
 from engines.postgres import PostgresServer
 from engines.processes import Background, Watched
@@ -76,7 +76,16 @@ def engine_parts(place: NetworkPlace) -> list[Part]:
     parts += [_kubo(member, member.kubo_directory) for member in place.members if member.kubo_directory]
     if place.keeps_chain and place.engine is ANVIL:
         parts.append(_anvil(place))
+    elif place.keeps_chain:
+        from cli.network_validators import validator_parts
+
+        parts += validator_parts(PROJECT, place)
     return parts
+
+
+def built(project: Path, name: str) -> Path:
+    """Where an engine's binary is once it is built: what only stops or looks needs no more."""
+    return project / LINKS / name
 
 
 def _postgres(place: NetworkPlace) -> Part:
@@ -93,13 +102,18 @@ def _postgres(place: NetworkPlace) -> Part:
 
 
 def _kubo(member: MemberPlace, directory: Path) -> Part:
-    daemon = KuboDaemon(directory, find_binary(PROJECT, "ipfs"))
+    daemon = KuboDaemon(directory, built(PROJECT, "ipfs"))
+
+    def start() -> None:
+        find_binary(PROJECT, "ipfs")
+        daemon.start()
+
     return Part(
         name=f"{member.name} Kubo",
         kind=Kind.STORE,
         endpoint=daemon.rpc_url,
         watched=daemon.background,
-        start=daemon.start,
+        start=start,
         is_ready=daemon.answers,
         stop=daemon.stop,
         look=lambda: {"peers": len(daemon.connected_peers())},

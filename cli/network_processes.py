@@ -8,11 +8,10 @@ from functools import partial
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
 from cli.json_files import read_json
-from cli.network_parts import PROJECT, Kind, Part, ask_node, stages_of
+from cli.network_parts import PROJECT, Kind, Part, ask_node, built, stages_of
 from cli.places import MemberPlace, NetworkPlace
 from cli.replayed import open_chain
 from cli.texts import _
-from engines.binaries import find_binary
 from engines.errors import EngineFailed, EnginesError
 from engines.kubo import KuboDaemon
 from engines.kubo_swarm import KuboSwarm
@@ -108,7 +107,7 @@ def connect_stores(place: NetworkPlace) -> None:
     directories = [member.kubo_directory for member in place.members if member.kubo_directory]
     if not directories:
         return
-    binary = find_binary(PROJECT, "ipfs")
+    binary = built(PROJECT, "ipfs")
     # One that does not run was named already; the others keep trying to reach it.
     running = [daemon for path in directories if (daemon := KuboDaemon(path, binary)).is_running()]
     with contextlib.suppress(EngineFailed):

@@ -3,6 +3,7 @@
 import re
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ from cli.errors import CommandError
 from cli.exit_codes import ExitCode
 from cli.json_files import json_bytes
 from cli.network_parts import PROJECT, engine_parts
-from cli.network_plan import ANVIL, KUBO, POSTGRES, Plan
+from cli.network_plan import BFT, KUBO, POSTGRES, Plan
 from cli.network_processes import connect_stores, start_parts
 from cli.places import MemberPlace, NetworkPlace, describe_network
 from cli.texts import _
 from cli.words import slug
 from crypto.private_file import atomic_write_private
 from crypto.signer import AccountKey
+from engines.bft import create_chain
 from engines.binaries import find_binary
 from engines.kubo import KuboDaemon
 from engines.kubo_swarm import create_swarm
@@ -29,7 +31,7 @@ from ledger.chain import Chain
 from ledger.deploy import deploy
 from ledger.outbox import MemoryOutbox
 from ledger.sender import Sender
-from node.initialise import initialise_node
+from node.initialise import initialise_node, make_keys
 
 UNFINISHED = "network.json.new"
 """The description of a network that is being made: a directory with it alone can be deleted and made again."""
@@ -76,7 +78,7 @@ def create_network(directory: Path, plan: Plan, say: Callable[[str], None]) -> N
 
 
 def _check_engines(plan: Plan) -> None:
-    if plan.engine != ANVIL:
+    if plan.engine == BFT:
         find_binary(PROJECT, "phr-chain")
     if plan.storage == KUBO:
         find_binary(PROJECT, "ipfs")
@@ -135,7 +137,17 @@ def _make_engines(place: NetworkPlace, plan: Plan, administrator: AccountKey) ->
         create_swarm(kubo_directories, find_binary(PROJECT, "ipfs"))
     if place.has_postgres:
         create_cluster(place.postgres_directory)
-    return place
+    if plan.engine != BFT:
+        return place
+    chain = create_chain(
+        place.chain_directory,
+        find_binary(PROJECT, "phr-chain"),
+        administrator.address,
+        # The chain takes nothing from strangers: members' accounts are in its first block.
+        [make_keys(member.directory) for member in place.members],
+        names=[name for member in place.members for name in member.validators],
+    )
+    return replace(place, rpc_urls=chain.rpc_urls)
 
 
 def _enrol_members(place: NetworkPlace, plan: Plan, ports: Sequence[int], say: Callable[[str], None]) -> None:
