@@ -1,8 +1,11 @@
 """The node's figures for Prometheus, in a registry of their own. No label holds anything of a person."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 _LATENCY_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -39,6 +42,35 @@ class Metrics:
         """Adds a gauge whose value is asked of ``read`` at each look."""
         Gauge(name, description, registry=self.registry).set_function(read)
 
+    def watch_each(
+        self, name: str, description: str, label: str, read: Callable[[], Mapping[str, float]]
+    ) -> None:
+        """Adds a gauge for each label that ``read`` tells at a look."""
+        self.registry.register(_Watched(name, description, label, read))
+
     def text(self) -> bytes:
         """All figures in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+class _Watched(Collector):
+    """A family of gauges whose labels come and go."""
+
+    def __init__(
+        self, name: str, description: str, label: str, read: Callable[[], Mapping[str, float]]
+    ) -> None:
+        self._name = name
+        self._description = description
+        self._label = label
+        self._read = read
+
+    def describe(self) -> Iterable[Metric]:
+        """What it is called, without reading it."""
+        return [GaugeMetricFamily(self._name, self._description, labels=[self._label])]
+
+    def collect(self) -> Iterable[Metric]:
+        """What it is now."""
+        family = GaugeMetricFamily(self._name, self._description, labels=[self._label])
+        for label, value in self._read().items():
+            family.add_metric([label], value)
+        return [family]

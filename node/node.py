@@ -155,6 +155,7 @@ class Node:
         self.housekeeping.every(PRUNE_SECONDS, "dropping expired registrations", self.registrations.prune)
         self.records.register(self.housekeeping.every)
         self.records.register_repairs(self.repairs.every)
+        self.records.watch(self.metrics)
         self.app: FastAPI = create_app(self.routers(), self.metrics)
         self._listener = Listener(self.app, self.config.host, self.config.port)
         self._lock: int | None = None
@@ -259,11 +260,17 @@ class Node:
             deposits_without_record=not_on_ledger,
             publications_in_progress=self.records.journal.count_in_progress(),
             ciphertext_bytes=self.records.blocks.held_bytes(),
+            replication=self.records.replication.report(),
+            peers=self.records.peers.states(),
         )
 
     def _background_problems(self) -> tuple[str, ...]:
         problem = self.following.problem()
-        return (*(() if problem is None else (problem,)), *self.housekeeping.problems(), *self.repairs.problems())
+        return (
+            *(() if problem is None else (problem,)),
+            *self.housekeeping.problems(),
+            *self.repairs.problems(),
+        )
 
     def _final(self) -> tuple[float, float]:
         try:

@@ -16,7 +16,7 @@ from node.blocks import BlockService
 from node.breaker import BreakerState, CircuitBreaker
 from node.collaborators import Ledger, OwnKeys
 from node.custody import CustodyService
-from node.errors import NodeError
+from node.errors import NodeError, Unavailable
 from node.peer_node import CALL_SECONDS, PROBE_SECONDS, PeerFailed, PeerNode
 from node.release import ReleaseService
 from storage import BlockNotFoundError, BlockSource, Cid, StorageError, check_block
@@ -184,14 +184,19 @@ class Peers:
         return ready and self._breaker(address).state is BreakerState.CLOSED
 
     def states(self) -> tuple[PeerState, ...]:
-        """How the other active custodians are, in the order of their enrolment."""
-        found = []
-        for address in self._others():
-            member = self._ledger.snapshot().state.members[address]
-            with self._lock:
-                ready = self._ready.get(address, True)
-            found.append(PeerState(member, self._breaker(address).state, ready))
-        return tuple(found)
+        """How the other active custodians are, in the order of their enrolment; none before the ledger was read."""
+        try:
+            members = self._ledger.snapshot().state.members
+            others = self._others()
+        except Unavailable:
+            return ()
+        with self._lock:
+            ready = dict(self._ready)
+        return tuple(
+            PeerState(members[address], self._breaker(address).state, ready.get(address, True))
+            for address in others
+            if address in members
+        )
 
     def probe(self) -> int:
         """Asks every other active custodian whether it is ready, all at once; returns how many are not."""

@@ -12,6 +12,7 @@ from crypto.hpke import EncryptionKey
 from ledger.sender import Sender
 from node.asking import AccessAsker
 from node.blocks import BlockService
+from node.breaker import BreakerState
 from node.collaborators import Grants, Keyrings, Openings, Patients
 from node.config import LARGEST_FILE_BYTES
 from node.custody import CustodyService
@@ -158,6 +159,40 @@ class RecordServices:
         """As ``register``, for work that may take long: in a thread of its own."""
         every(REPAIR_SECONDS, "deposits", self.steps.repair)
         every(REPLICATION_SECONDS, "replication", self.replication.turn)
+
+    def watch(self, metrics: Metrics) -> None:
+        """Adds the figures of replicas and of peers."""
+        metrics.watch_each(
+            "phr_replicas",
+            "Records on the ledger by what this node holds of them",
+            "state",
+            lambda: {state.value: count for state, count in self.replication.report().by_state.items()},
+        )
+        metrics.watch(
+            "phr_replicas_to_check",
+            "Records whose replica should have been looked at again",
+            lambda: self.replication.report().to_check,
+        )
+        metrics.watch(
+            "phr_published_under_replicated",
+            "Own records that some custodian does not hold",
+            lambda: self.replication.report().published_under_replicated,
+        )
+        metrics.watch_each(
+            "phr_peer_healthy",
+            "1 when another custodian answers and says that it can do its work",
+            "member",
+            lambda: {"0x" + peer.member.address.hex(): float(peer.healthy) for peer in self.peers.states()},
+        )
+        metrics.watch_each(
+            "phr_peer_breaker_open",
+            "1 when another custodian is not called, since it failed lately",
+            "member",
+            lambda: {
+                "0x" + peer.member.address.hex(): float(peer.breaker is not BreakerState.CLOSED)
+                for peer in self.peers.states()
+            },
+        )
 
     def close(self) -> None:
         """Waits for the calls that are under way, and starts no new ones."""

@@ -29,7 +29,16 @@ from node.peer_node import PeerNode
 from node.peers import Custodian, FirstGood, Peers
 from node.release import identity_of
 from node.replica_store import ReplicaState, ReplicaStore
-from storage import BlockCorruptError, BlockNotFoundError, BlockSource, Cid, Codec, StorageError, unixfs
+from storage import (
+    BlockCorruptError,
+    BlockNotFoundError,
+    BlockSource,
+    Cid,
+    Codec,
+    StorageError,
+    missing,
+    unixfs,
+)
 from vocabulary import Role
 from wire.custody import LostDeposits
 from wire.limits import RECORDS_PER_REQUEST
@@ -144,15 +153,15 @@ class Replication:
         records = self._ledger.snapshot().state.records
         here = {key: records[key] for key in due if key in records}
         held = self._store.held({key: record.header_digest for key, record in here.items()})
-        missing = self._missing({key: tuple(map(Cid.parse, cids)) for key, cids in held.items()})
-        found = {key: ReplicaState.FULL for key, cids in missing.items() if not cids}
+        absent = self._missing({key: tuple(map(Cid.parse, cids)) for key, cids in held.items()})
+        found = {key: ReplicaState.FULL for key, cids in absent.items() if not cids}
         lost: dict[bytes, list[bytes]] = {}
         for record_id, record in here.items():
             if record_id in found:
                 continue
             try:
-                if record_id in missing:
-                    found[record_id] = self._heal_blocks(record, missing[record_id], until)
+                if record_id in absent:
+                    found[record_id] = self._heal_blocks(record, absent[record_id], until)
                 else:
                     found[record_id] = self._heal_without_deposit(record, until)
             except _TurnOver:
@@ -166,29 +175,24 @@ class Replication:
     def _missing(self, needed: Mapping[bytes, tuple[Cid, ...]]) -> dict[bytes, tuple[Cid, ...]]:
         """The blocks of each record that are not here; a few, at random, are read to see whether they are whole."""
         store = self._blocks.store
-        every = [cid for cids in needed.values() for cid in cids]
-        read = set(random.sample(every, min(READ_AT_ONCE, len(every))))
-
-        def is_here(cid: Cid) -> bool:
-            if cid not in read:
-                return store.has(cid)
+        every = {cid for cids in needed.values() for cid in cids}
+        absent = set(missing(store, every))
+        for cid in random.sample(sorted(every), min(READ_AT_ONCE, len(every))):
             try:
                 store.get(cid)
             except (BlockNotFoundError, BlockCorruptError):
-                return False
-            return True
+                absent.add(cid)
+        return {key: tuple(cid for cid in cids if cid in absent) for key, cids in needed.items()}
 
-        return {key: tuple(cid for cid in cids if not is_here(cid)) for key, cids in needed.items()}
-
-    def _heal_blocks(self, record: Record, missing: Sequence[Cid], until: float) -> ReplicaState:
+    def _heal_blocks(self, record: Record, absent: Sequence[Cid], until: float) -> ReplicaState:
         source = self._others(record, until)
         try:
-            for cid in missing:
+            for cid in absent:
                 self._blocks.put_many(self._keys.address, [(cid, source.get(cid))])
         except (StorageError, NodeError) as error:
             _log.warning("a replica could not be healed", record=_short(record), kind=type(error).__name__)
             return ReplicaState.BLOCKS_MISSING
-        _log.info("a replica was healed", record=_short(record), blocks=len(missing))
+        _log.info("a replica was healed", record=_short(record), blocks=len(absent))
         return ReplicaState.FULL
 
     def _heal_without_deposit(self, record: Record, until: float) -> ReplicaState:

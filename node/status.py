@@ -12,7 +12,10 @@ from node.errors import Unavailable
 from node.identity import Identity
 from node.ledger_view import LedgerView
 from node.outbox import DatabaseOutbox
-from wire.staff import NodeStatus
+from node.peers import PeerState
+from node.replica_store import ReplicaState
+from node.replication import ReplicationReport
+from wire.staff import NodeStatus, PeerStatus, ReplicationStatus
 from wire.types import Message
 
 STALE_SECONDS = 30.0
@@ -37,6 +40,8 @@ class Holdings:
     deposits_without_record: int
     publications_in_progress: int
     ciphertext_bytes: int
+    replication: ReplicationReport
+    peers: tuple[PeerState, ...]
 
 
 class Status:
@@ -100,6 +105,16 @@ class Status:
             publications_in_progress=holdings.publications_in_progress,
             transactions_in_flight=len(self._outbox.pending()),
             ciphertext_bytes=holdings.ciphertext_bytes,
+            replication=_replication(holdings.replication),
+            peers=tuple(
+                PeerStatus(
+                    member=peer.member.address,
+                    name=peer.member.name,
+                    calls=peer.breaker.value,
+                    ready=peer.ready,
+                )
+                for peer in holdings.peers
+            ),
         )
 
     def _ledger_problems(self) -> list[str]:
@@ -124,3 +139,16 @@ class Status:
         elif own.current_keys.transport_key != self._identity.transport_public_key:
             problems.append("the ledger names another transport key than this node's")
         return problems
+
+
+def _replication(report: ReplicationReport) -> ReplicationStatus:
+    return ReplicationStatus(
+        held_full=report.by_state[ReplicaState.FULL],
+        blocks_missing=report.by_state[ReplicaState.BLOCKS_MISSING],
+        wraps_missing=report.by_state[ReplicaState.WRAPS_MISSING],
+        unknown=report.by_state[ReplicaState.UNKNOWN],
+        to_check=report.to_check,
+        last_run_at=report.last_run_at,
+        published=report.published,
+        published_under_replicated=report.published_under_replicated,
+    )

@@ -169,6 +169,38 @@ class ReadResponse(Message):
     seconds_by_step: dict[str, float]
 
 
+class ReplicationStatus(Message):
+    """How many copies of records are where they must be, as far as a node knows."""
+
+    held_full: int
+    """Records of which this node is a custodian, and holds all that it must."""
+    blocks_missing: int
+    """Records of which it lacks blocks, which it could not fetch yet."""
+    wraps_missing: int
+    """Records of which it lacks its share and wraps: only the author can give them, or a backup of its database."""
+    unknown: int
+    """Records that it has not looked at, or whose header nobody gave it."""
+    to_check: int
+    """Records that should have been looked at again already."""
+    last_run_at: int | None
+    """When it last looked, POSIX seconds."""
+    published: int
+    """Own records on the ledger."""
+    published_under_replicated: int
+    """Those of them that some custodian does not hold yet, or told that it lost."""
+
+
+class PeerStatus(Message):
+    """How another custodian is, as seen from a node."""
+
+    member: Address
+    name: str
+    calls: str
+    """``closed``: as usual; ``open``: it failed lately and is not called; ``half-open``: the next call tries."""
+    ready: bool
+    """What it said of itself when it was last asked."""
+
+
 class NodeStatus(Message):
     """How a node is, for its operator."""
 
@@ -186,3 +218,5 @@ class NodeStatus(Message):
     publications_in_progress: int
     transactions_in_flight: int
     ciphertext_bytes: int
+    replication: ReplicationStatus
+    peers: tuple[PeerStatus, ...]
