@@ -18,6 +18,73 @@ _PASSPHRASE = typer.Option(
 )
 
 
+@app.command(epilog="phr admin create consortium/administrator")
+def create(
+    directory: Path = typer.Argument(help=_("The administrator's directory: <network>/administrator.")),
+    passphrase_file: Path | None = typer.Option(
+        None,
+        "--passphrase-file",
+        help=_("A private file (0600) with the new passphrase; asked for when absent."),
+    ),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Make the administrator's account, before there is a chain: its genesis names this account."""
+    from cli.administrator import compressed_public_key, create_account, read_passphrase
+
+    account = create_account(directory, read_passphrase(passphrase_file, confirm=True))
+    public_key = compressed_public_key(account)
+    if as_json:
+        return emit_json({"directory": str(directory), "account": account.address, "public_key": public_key})
+    say(_("The administrator's account is 0x{address}.").format(address=account.address.hex()))
+    say(_("Its public key, for an administrator of several: 0x{key}").format(key=public_key.hex()))
+    say(_("Back up {directory}: nobody can replace this key.").format(directory=directory))
+
+
+@app.command(
+    epilog="phr admin deploy --administrator consortium/administrator --rpc http://127.0.0.1:8545 --engine bft "
+    "--threshold 3 --out deployment.json"
+)
+def deploy(
+    administrator: Path = typer.Option(
+        ..., "--administrator", help=_("The administrator's directory, made by `phr admin create`.")
+    ),
+    rpc: str = typer.Option(..., "--rpc", help=_("The chain's JSON-RPC URL.")),
+    threshold: int = typer.Option(
+        ...,
+        "--threshold",
+        min=2,
+        max=32,
+        help=_("How many custodians' shares open a record, at least; for ever."),
+    ),
+    out: Path = typer.Option(
+        ..., "--out", "-o", help=_("The new file that names the contract, for all members.")
+    ),
+    engine: str = typer.Option("bft", "--engine", help=_("Which engine the chain has.")),
+    passphrase_file: Path | None = _PASSPHRASE,
+    as_json: bool = JSON_OPTION,
+    yes: bool = YES_OPTION,
+) -> None:
+    """Deploy the contract, once for the whole consortium."""
+    from cli.joining import deploy_contract
+
+    confirm(
+        _("Deploy a new, empty ledger on {rpc}, whose records need {threshold} shares at least?").format(
+            rpc=rpc, threshold=threshold
+        ),
+        yes,
+        as_json,
+    )
+    with working(_("deploying the contract")):
+        deployment = deploy_contract(administrator, passphrase_file, rpc, engine, threshold, out)
+    if as_json:
+        return emit_json({"deployment": str(out)} | deployment.to_json())
+    say(
+        _("The contract is 0x{address}, in block {block}. Send {out} to all members.").format(
+            address=deployment.address.hex(), block=deployment.block_number, out=out
+        )
+    )
+
+
 @app.command(epilog="phr admin enrol members/seoul/enrolment.json --role provider,consumer,custodian")
 def enrol(
     file: Path = typer.Argument(help=_("The enrolment that the member signed, made by `phr node init`.")),

@@ -32,6 +32,13 @@ def create_account(directory: Path, passphrase: str) -> "AccountKey":
     return account
 
 
+def compressed_public_key(account: "AccountKey") -> bytes:
+    """The account's public key in 33 bytes (SEC 1), as the chain's genesis names several administrators."""
+    from coincurve import PublicKey
+
+    return PublicKey(b"\x04" + account.public_key).format(compressed=True)
+
+
 def open_account(directory: Path, passphrase_file: Path | None) -> "AccountKey":
     """Open the administrator's account with the passphrase in a private file, or asked for on the terminal."""
     import orjson

@@ -63,6 +63,54 @@ def _quiet(_sentence: str) -> None:
     """For machines: the one document is all that is printed."""
 
 
+@app.command(
+    epilog="phr network join consortium --rpc http://127.0.0.1:8545 --deployment deployment.json "
+    "--node /var/lib/phr-node"
+)
+def join(
+    directory: Path = typer.Argument(
+        help=_("A new directory, which describes the network to other commands.")
+    ),
+    rpc: list[str] = typer.Option(
+        ..., "--rpc", help=_("The chain's JSON-RPC URL; several are allowed, the own validator's first.")
+    ),
+    deployment: Path = typer.Option(
+        ..., "--deployment", help=_("The file that names the contract and its chain.")
+    ),
+    engine: str = typer.Option("bft", "--engine", help=_("Which engine the chain has.")),
+    node: Path | None = typer.Option(
+        None, "--node", help=_("The directory of this organisation's node, where it has one here.")
+    ),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Describe a consortium's network on this machine, which runs one member of it or none; verify its contract."""
+    from cli.joining import join_network
+
+    joined = join_network(directory, rpc, engine, deployment, node)
+    administrator, threshold = joined.origin.administrator, joined.origin.minimum_threshold
+    if as_json:
+        return emit_json(
+            {
+                "directory": str(joined.place.directory),
+                "contract": joined.deployment.address,
+                "administrator": administrator,
+                "minimum_threshold": threshold,
+                "members": [member.name for member in joined.place.members],
+            }
+        )
+    say(
+        _("The contract 0x{contract} was made from the code that this program has.").format(
+            contract=joined.deployment.address.hex()
+        )
+    )
+    say(
+        _("Its administrator is 0x{administrator}; a record needs {threshold} shares at least.").format(
+            administrator=administrator.hex(), threshold=threshold
+        )
+    )
+    say(_("Other commands find it with --network {directory}.").format(directory=joined.place.directory))
+
+
 @app.command(epilog="phr network down")
 def down(directory: Path | None = _DIRECTORY, as_json: bool = JSON_OPTION) -> None:
     """Stop the network; everything that it had is kept."""

@@ -20,9 +20,9 @@ PROMISED = {
     "member": "request read patients",
     "auditor": "history verify open export",
     "researcher": "replay query",
-    "node": "init run status enrolment staff",
-    "network": "up down status",
-    "admin": "enrol suspend members",
+    "node": "init keys kubo run status enrolment staff",
+    "network": "up down status join",
+    "admin": "create deploy enrol suspend members",
 }
 
 
