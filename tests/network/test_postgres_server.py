@@ -53,7 +53,7 @@ def test_attack_member_without_its_password_is_refused(server: PostgresServer, t
 def test_attack_member_is_no_administrator(server: PostgresServer, tmp_path: Path) -> None:
     engine = create_engine(server.create_database("lab", password_file(tmp_path, "lab")))
     for statement in ("CREATE ROLE more", "CREATE DATABASE more", "COPY (SELECT 1) TO PROGRAM 'id'"):
-        with engine.connect() as connection, pytest.raises(ProgrammingError, match="denied|privileges"):
+        with engine.connect() as connection, pytest.raises(ProgrammingError, match=r"denied|privileges"):
             connection.execution_options(isolation_level="AUTOCOMMIT").execute(text(statement))
 
 

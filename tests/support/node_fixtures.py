@@ -250,9 +250,18 @@ def free_ports(count: int) -> list[int]:
 
 
 def start_network(
-    directory: Path, members: dict[str, tuple[Role, ...]] = THREE_MEMBERS, *, minimum_threshold: int = 2
+    directory: Path,
+    members: dict[str, tuple[Role, ...]] = THREE_MEMBERS,
+    *,
+    minimum_threshold: int = 2,
+    database_url: Callable[[Path], str] | None = None,
 ) -> Network:
-    """Starts a chain, deploys the contract, makes, enrols and starts the nodes; each has seen all members."""
+    """Starts a chain, deploys the contract, makes, enrols and starts the nodes; each has seen all members.
+
+    ``database_url`` gives the database of the node in a directory; as the run was asked for, when absent.
+    """
+    if database_url is None and on_postgres():
+        database_url = new_database_url
     anvil = Anvil(directory / "chain", binary=find_anvil(NODE_MODULES), block_seconds=1.0)
     anvil.start()
     chain = anvil.chain()
@@ -273,7 +282,7 @@ def start_network(
                 rpc_url=anvil.url,
                 deployment=deployment_file,
                 cost=CHEAP,
-                further={"database_url": new_database_url(place)} if on_postgres() else None,
+                further={"database_url": database_url(place)} if database_url else None,
             )
             keys = from_json(MemberKeys, enrolment.message)
             sender.send(deployment.address, calls.enrol_member(keys, role_mask(roles), enrolment.signature))
