@@ -1,6 +1,8 @@
 """`phr node`: a member's own node on its own machine."""
 
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -9,6 +11,9 @@ from cli.exit_codes import ExitCode
 from cli.output import JSON_OPTION, emit_json, say, table
 from cli.saving import check_new_file, save
 from cli.texts import _
+
+if TYPE_CHECKING:
+    from wire.staff import PeerStatus, ReplicationStatus
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -205,6 +210,39 @@ def status(directory: Path = _DIRECTORY, as_json: bool = JSON_OPTION) -> None:
             (_("publications in progress"), shown.publications_in_progress),
             (_("transactions in flight"), shown.transactions_in_flight),
             (_("ciphertext"), f"{shown.ciphertext_bytes / 2**20:.1f} MiB"),
+            *_replication_rows(shown.replication),
+            *((_("custodian"), _peer_words(peer)) for peer in shown.peers),
         ],
         empty="",
     )
+
+
+def _replication_rows(shown: "ReplicationStatus") -> list[tuple[str, str]]:
+    """What a person should know of copies: only what is wrong takes a line of its own."""
+    ago = (
+        _("not yet")
+        if shown.last_run_at is None
+        else _("{seconds} s ago").format(seconds=max(0, int(time.time()) - shown.last_run_at))
+    )
+    held = _("{full} whole; checked {ago}, {due} to check").format(
+        full=shown.held_full, ago=ago, due=shown.to_check
+    )
+    published = _("{all}, of which {some} lack a copy").format(
+        all=shown.published, some=shown.published_under_replicated
+    )
+    rows = [(_("copies held here"), held), (_("records published"), published)]
+    if shown.blocks_missing:
+        text = _("blocks of {count} records; they are being fetched").format(count=shown.blocks_missing)
+        rows.append((_("missing here"), text))
+    if shown.wraps_missing:
+        text = _("shares of {count} records; restore the database, or their authors publish them anew")
+        rows.append((_("missing here"), text.format(count=shown.wraps_missing)))
+    if shown.unknown:
+        rows.append((_("not looked at yet"), str(shown.unknown)))
+    return rows
+
+
+def _peer_words(peer: "PeerStatus") -> str:
+    if peer.calls != "closed":
+        return _("{name}: does not answer").format(name=peer.name)
+    return (_("{name}: ready") if peer.ready else _("{name}: not ready")).format(name=peer.name)
