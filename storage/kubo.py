@@ -15,6 +15,7 @@ a kill between the two would lose it: what is pinned is not pinned again.
 import base64
 import threading
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from enum import Enum
 
 from storage.blocks import MAX_BLOCK_BYTES, check_block, check_size
@@ -26,6 +27,7 @@ from storage.errors import (
     BlockTooLargeError,
     CidError,
     StorageError,
+    StoreFullError,
 )
 from storage.kubo_rpc import (
     CALL_SECONDS,
@@ -79,11 +81,9 @@ class KuboBlockStore:
                 self._forget_bytes(cid)
                 held, name = codec is Codec.DAG_PB, None
             if codec is Codec.RAW and not held:
-                self._put_block(cid, block)
-                self._pin_bytes(cid, _HELD_AS_RAW)
+                self._keep(cid, block, _HELD_AS_RAW)
             elif codec is Codec.DAG_PB and name is None:
-                self._put_block(cid, block)
-                self._pin_bytes(cid, _HELD_AS_DAG_PB)
+                self._keep(cid, block, _HELD_AS_DAG_PB)
             if codec is Codec.DAG_PB and not held:
                 self._mark(_Mark.DAG_PB, cid)
         return cid
@@ -187,6 +187,18 @@ class KuboBlockStore:
         except (BlockCorruptError, BlockNotFoundError):
             return False
         return True
+
+    def _keep(self, cid: Cid, block: bytes, name: str) -> None:
+        """Writes the bytes and pins them under a name."""
+        self._put_block(cid, block)
+        try:
+            self._pin_bytes(cid, name)
+        except StoreFullError:
+            with suppress(
+                StorageError
+            ):  # the first error counts; what stays is not held, and a later put takes it up
+                self._remove_block(cid)
+            raise
 
     def _forget_bytes(self, cid: Cid) -> None:
         self._unpin(str(_raw(cid)), cid)

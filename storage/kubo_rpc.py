@@ -193,9 +193,11 @@ class KuboRpc:
         words = message[:_WORDS]
         lower = message.lower()
         if any(sign in lower for sign in _NO_ROOM):
+            # goleveldb, which keeps the pins, takes no write after a failed one until it is opened anew.
+            then = "restart the daemon" if "/datastore/" in lower else "try again"
             return StoreFullError(
                 f"no room left in {self} while {doing} ({words}): nothing was kept; free space on its disk, "
-                f"then try again"
+                f"then {then}"
             )
         if "could not find" in lower or "block was not found" in lower or "not found locally" in lower:
             return BlockNotFoundError(f"no such block in {self} while {doing}: fetch it from another node")
