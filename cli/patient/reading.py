@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from cli.content import show_content
+from cli.errors import CommandError
+from cli.exit_codes import ExitCode
 from cli.output import JSON_OPTION, emit_json, note, say, table, working
 from cli.patient.opening import PASSPHRASE_OPTION, WALLET_OPTION, opened
 from cli.places import NETWORK_OPTION
@@ -90,7 +92,12 @@ def read(
     if out is not None:
         check_new_file(out)
     with opened(network, wallet, passphrase_file) as open_wallet, working(_("fetching and opening")):
-        opened_record = open_wallet.read(open_wallet.find_record(record).record_id, out)
+        from wallet import RecordNeedsFile
+
+        try:
+            opened_record = open_wallet.read(open_wallet.find_record(record).record_id, out)
+        except RecordNeedsFile as error:
+            raise CommandError(_("{error}: --out").format(error=error), ExitCode.USAGE) from error
     if out is not None:
         note(_("saved {path}").format(path=out))
     if as_json:
