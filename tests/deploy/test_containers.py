@@ -96,4 +96,4 @@ def test_compose_file_lets_no_service_but_the_pod_publish_a_port_or_have_a_netwo
             assert (COMPOSE.parent / service["build"]["context"]).resolve() == PROJECT
             assert (PROJECT / service["build"]["dockerfile"]).is_file()
     published = {port.rsplit(":", 1)[1] for port in services["pod"]["ports"]}
-    assert published == {"8443", "8444", "26656", "4001"}, "no RPC, no database, not the node itself"
+    assert published == {"8443", "8444", "8546", "26656", "4001"}, "no RPC, no database, not the node itself"

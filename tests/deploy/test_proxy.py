@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -76,14 +77,15 @@ def _nginx_location(server: list[Location], path: str) -> Location:
 
 
 def _caddy_paths() -> tuple[list[str], list[str]]:
-    outside, inside = (PROXY / "Caddyfile").read_text().split("https://", 1)
+    outside, inside, _chain = (PROXY / "Caddyfile").read_text().split("\nhttps://")
     paths = [re.findall(r"@\w+ path (.+)", part) for part in (outside, inside)]
     return tuple([word for line in lines for word in line.split()] for lines in paths)  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_proxies_show_each_route_to_the_side_that_needs_it_and_to_no_other(route: str) -> None:
-    outside, inside = _servers()
+    outside, inside, chain = _servers()
+    assert "proxy_pass" not in _nginx_location(chain, route).body
     caddy_outside, caddy_inside = _caddy_paths()
 
     def caddy(patterns: list[str]) -> bool:
@@ -117,6 +119,7 @@ class Nginx:
     node: Member
     outside: str
     inside: str
+    rpc: str
     log: Path
     client: httpx.Client
 
@@ -128,7 +131,7 @@ def nginx(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         pytest.skip("nginx is not on this machine")
     place = tmp_path_factory.mktemp("nginx")
     _write_certificate(place)
-    outside, inside, unused = free_ports(3)
+    outside, inside, rpc, unused = free_ports(4)
     text = (PROXY / "nginx.conf").read_text()
     changes = {
         "/etc/phr-proxy": str(place),
@@ -137,8 +140,11 @@ def nginx(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "/dev/stderr": f"{place}/error.log",
         "listen 8443 ssl": f"listen 127.0.0.1:{outside} ssl",
         "listen 8444 ssl": f"listen 127.0.0.1:{inside} ssl",
+        "listen 8546 ssl": f"listen 127.0.0.1:{rpc} ssl",
         "listen 443 ssl": f"listen 127.0.0.1:{unused} ssl",
+        "allow 192.0.2.11": "allow 127.0.0.1",
         "127.0.0.1:8080": f"127.0.0.1:{network.members[0].node.port}",
+        "127.0.0.1:8545": urlsplit(network.anvil.url).netloc,
     }
     for before in changes:
         assert before in text
@@ -164,6 +170,7 @@ def nginx(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             network.members[0],
             f"https://127.0.0.1:{outside}",
             f"https://127.0.0.1:{inside}",
+            f"https://127.0.0.1:{rpc}",
             place / "access.log",
             client,
         )
@@ -213,6 +220,15 @@ def test_staff_and_metrics_are_reached_inside_only(nginx: Nginx) -> None:
         assert nginx.client.get(nginx.inside + path, headers=headers).status_code == 200
         assert nginx.client.get(nginx.outside + path, headers=headers).status_code == 404
     assert nginx.client.get(nginx.outside + "/staff/%2e%2e/staff/status", headers=headers).status_code == 404
+
+
+def test_chain_answers_members_through_nginx_at_one_path_only(network: Network, nginx: Nginx) -> None:
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
+    answer = nginx.client.post(nginx.rpc, json=asked)
+    assert int(answer.json()["result"], 16) == network.deployment.chain_id
+    assert nginx.client.get(nginx.rpc).status_code == 403
+    assert nginx.client.post(nginx.rpc + "/elsewhere", json=asked).status_code == 404
+    assert nginx.client.post(nginx.outside, json=asked).status_code == 404
 
 
 def test_too_large_body_is_refused_before_the_node_sees_it(nginx: Nginx) -> None:
