@@ -24,7 +24,8 @@ func Root() *cobra.Command {
 		Use: "phr-chain", Short: "Node of the consortium's chain: CometBFT consensus, Ethereum contracts, members only",
 		SilenceUsage: true, SilenceErrors: true, CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
-	root.AddCommand(initCommand(), genesisCommand(), configureCommand(), startCommand(), versionCommand())
+	root.AddCommand(initCommand(), genesisCommand(), configureCommand(), startCommand(), versionCommand(),
+		statusCommand(), proposeCommand(), submitCommand())
 	return root
 }
 

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // Input files are read up to these sizes: a genesis of some thousand members is well below.
@@ -88,4 +91,23 @@ func (home allowedNodes) permit(nodeID string) error {
 		return fmt.Errorf("node %s is not in %s", nodeID, home.path())
 	}
 	return nil
+}
+
+// CometURL returns the URL of a configured node's CometBFT RPC.
+func CometURL(home string) (string, error) {
+	_, comet, err := load(home)
+	if err != nil {
+		return "", err
+	}
+	return strings.Replace(comet.RPC.ListenAddress, "tcp://", "http://", 1), nil
+}
+
+// GenesisSHA256 returns the digest of a configured node's genesis file, to compare between organisations.
+func GenesisSHA256(home string) (string, error) {
+	genesis, err := readLimited(filepath.Join(home, "config", "genesis.json"), maximumGenesisBytes)
+	if err != nil {
+		return "", err
+	}
+	digest := sha256.Sum256(genesis)
+	return hex.EncodeToString(digest[:]), nil
 }
