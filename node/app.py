@@ -6,14 +6,13 @@ from contextlib import asynccontextmanager
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI
 
+from node.admission import Admission
+from node.lanes import LANES, REQUEST_THREADS, Lane
 from node.lingering import Lingering
 from node.logs import RequestLog
 from node.metrics import Metrics
 from node.openapi import ERRORS, describe
 from node.problems import Unforeseen, add_error_handlers
-
-REQUEST_THREADS = 128
-"""How many requests are worked on at once: those that wait for a block hold a thread and little else."""
 
 
 def create_app(routers: Iterable[APIRouter], metrics: Metrics) -> FastAPI:
@@ -35,6 +34,20 @@ def create_app(routers: Iterable[APIRouter], metrics: Metrics) -> FastAPI:
     for router in routers:
         app.include_router(router)
     add_error_handlers(app)
+    lanes = [Lane(bounds) for bounds in LANES]
+    metrics.watch_each(
+        "phr_requests_under_way",
+        "Requests that arrive, wait or are worked on, by lane",
+        "lane",
+        lambda: {lane.bounds.name: lane.entered for lane in lanes},
+    )
+    metrics.watch_each(
+        "phr_requests_refused_busy",
+        "Requests refused since too many of their kind were under way, by lane",
+        "lane",
+        lambda: {lane.bounds.name: lane.refused for lane in lanes},
+    )
+    app.add_middleware(Admission, lanes=lanes)
     app.add_middleware(Unforeseen)
     app.add_middleware(Lingering)
     app.add_middleware(RequestLog, metrics=metrics)

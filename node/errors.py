@@ -11,16 +11,22 @@ class NodeError(Exception):
         code: a stable word for programs, such as ``stale-head``.
         status: the HTTP status of the answer.
         title: the kind of problem in a few words, the same for every occurrence.
+        retry_after_seconds: when the same may be asked again; None where nobody knows.
     """
 
     default_code: ClassVar[str] = "internal-error"
     status: ClassVar[int] = 500
     title: ClassVar[str] = "The node failed"
+    retry_after_seconds: int | None = None
 
-    def __init__(self, detail: str, *, code: str | None = None) -> None:
+    def __init__(
+        self, detail: str, *, code: str | None = None, retry_after_seconds: int | None = None
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.code = code or self.default_code
+        if retry_after_seconds is not None:
+            self.retry_after_seconds = retry_after_seconds
 
 
 class InvalidRequest(NodeError):
@@ -69,6 +75,7 @@ class TooMany(NodeError):
     """A bound on waiting things is reached; later there is room again."""
 
     default_code, status, title = "too-many", 429, "Too many"
+    retry_after_seconds = 60
 
 
 class UpstreamFailed(NodeError):

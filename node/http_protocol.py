@@ -10,6 +10,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 20.0
 """How long a request's head may take to arrive; bodies have their own limit (``node.request_body``)."""
+CONNECTIONS = 512
+"""How many connections are open at once: a further one takes the place of the one that idles longest."""
 
 
 class TimedH11Protocol(H11Protocol):
@@ -17,10 +19,23 @@ class TimedH11Protocol(H11Protocol):
 
     _head_timer: asyncio.TimerHandle | None = None
 
+    waiting_since: float | None = None
+    """When it last began to wait for a request's head, by the loop's clock."""
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begins to wait for the first request."""
+        """Begins to wait for the first request; at the bound, the connection that waits longest makes room."""
         super().connection_made(transport)
         self._wait_for_head()
+        if len(self.connections) > CONNECTIONS:
+            waiting = [
+                each for each in self.connections if isinstance(each, TimedH11Protocol) and each.is_waiting
+            ]
+            min(waiting, key=lambda each: each.waiting_since or 0.0, default=self).transport.close()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether no request is under way and none was ended by this side."""
+        return (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing()
 
     def on_response_complete(self) -> None:
         """Begins to wait for the next request."""
@@ -36,8 +51,9 @@ class TimedH11Protocol(H11Protocol):
     def _wait_for_head(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
+        self.waiting_since = self.loop.time()
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self._close_between_requests)
 
     def _close_between_requests(self) -> None:
-        if (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing():
+        if self.is_waiting:
             self.transport.close()

@@ -13,7 +13,6 @@ from node.http_protocol import HEAD_SECONDS, TimedH11Protocol
 START_SECONDS = 15.0
 GRACE_SECONDS = 10
 """How long requests under way may take to finish after the end was asked for."""
-CONNECTIONS = 512
 
 
 class Listener:
@@ -31,7 +30,6 @@ class Listener:
                 access_log=False,
                 server_header=False,
                 ws="none",
-                limit_concurrency=CONNECTIONS,
                 timeout_keep_alive=round(HEAD_SECONDS),
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )

@@ -128,6 +128,12 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _answer)
 
 
+async def answer_problem(scope: Scope, receive: Receive, send: Send, error: Exception) -> None:
+    """Answers a request with problem details, outside of any route."""
+    answer = await _answer(Request(scope), error)
+    await answer(scope, receive, send)
+
+
 async def _answer(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
     request.state.problem_code = problem.code
@@ -139,6 +145,8 @@ async def _answer(request: Request, error: Exception) -> Response:
         place = "" if frame is None else f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}"
         _log.error("unforeseen error", kind=type(error).__name__, place=place)
     headers = {"WWW-Authenticate": "Bearer, Signature"} if problem.status == 401 else {}
+    if isinstance(error, NodeError) and error.retry_after_seconds is not None:
+        headers["Retry-After"] = str(error.retry_after_seconds)
     return Response(
         problem.model_dump_json(), status_code=problem.status, media_type=MEDIA_TYPE, headers=headers
     )

@@ -9,10 +9,14 @@ from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
 from node.errors import InvalidRequest, TooLarge
+from node.lanes import ticket_of
 from wire.types import Message
 
 BODY_SECONDS = 60.0
-"""How long a body may take to arrive; a sender that dribbles is cut off."""
+"""How long a body may take to arrive."""
+GRACE_SECONDS = 10.0
+LEAST_BYTES_PER_SECOND = 8 * 1024
+"""A sender that dribbles, beyond its first ``GRACE_SECONDS``, is cut off: it has a place that others wait for."""
 _Message = TypeVar("_Message", bound=Message)
 
 
@@ -22,25 +26,35 @@ def body_reader(limit_bytes: int) -> Callable[[Request], Awaitable[bytes]]:
     Raises (the dependency):
         TooLarge: the declared or the actual size is beyond the limit; the rest is not read.
         InvalidRequest: the body did not arrive in time, or not whole.
+        Busy: too much of its kind is under way (``node.lanes``).
     """
 
     async def read(request: Request) -> bytes:
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limit_bytes:
             raise TooLarge(f"expected a body of at most {limit_bytes} bytes; {declared[:20]} were announced")
-        body = bytearray()
+        body, ticket = bytearray(), ticket_of(request)
+        started = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with asyncio.timeout(GRACE_SECONDS) as time_limit:
                 async for chunk in request.stream():
                     body += chunk
                     if len(body) > limit_bytes:
                         raise TooLarge(f"expected a body of at most {limit_bytes} bytes; more came")
+                    if ticket is not None:
+                        ticket.take_bytes(len(chunk))
+                    earned_seconds = GRACE_SECONDS + len(body) / LEAST_BYTES_PER_SECOND
+                    time_limit.reschedule(started + min(earned_seconds, BODY_SECONDS))
         except TimeoutError:
             raise InvalidRequest(
-                f"expected the whole body within {BODY_SECONDS:.0f} s", code="body-too-slow"
+                f"expected the whole body within {BODY_SECONDS:.0f} s, and at least {LEAST_BYTES_PER_SECOND} bytes a "
+                "second",
+                code="body-too-slow",
             ) from None
         except ClientDisconnect:
             raise InvalidRequest("the connection ended before the whole body had come") from None
+        if ticket is not None:
+            await ticket.begin_work()
         return bytes(body)
 
     return read

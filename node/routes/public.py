@@ -15,8 +15,8 @@ def router(deployment: Deployment, ledger: LedgerView, identity: Identity, statu
     routes = APIRouter(tags=["public"])
 
     @routes.get("/health")
-    def health() -> dict[str, str]:
-        """The process answers."""
+    async def health() -> dict[str, str]:
+        """The process answers: whatever its threads do."""
         return {"status": "ok"}
 
     @routes.get("/ready")

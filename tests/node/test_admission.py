@@ -1,0 +1,247 @@
+"""Back-pressure: every kind of request has bounds of its own, the rest is told when to come again."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import httpx
+import pytest
+from fastapi import APIRouter, Depends
+
+from node import app as app_module
+from node import http_protocol, request_body
+from node.app import create_app
+from node.lanes import LANES, REQUEST_THREADS, Busy, Lane, LaneBounds
+from node.listener import Listener
+from node.metrics import Metrics
+from node.request_body import body_reader
+
+TINY = (
+    LaneBounds("strangers", r"\w+ /registrations", 1, 1, 0.3, body_bytes=1000, per_address=2),
+    LaneBounds("work", r"\w+ /work", 2, 2, 20.0, body_bytes=5000),
+    LaneBounds("public", r"", 1, 1, 0.3, from_start=True),
+)
+
+
+class Gate:
+    """Routes whose work goes on until the test opens the gate."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.inside = threading.Semaphore(0)
+        self.metrics = Metrics()
+        self.routes = APIRouter()
+        read = body_reader(4000)
+
+        @self.routes.post("/work")
+        @self.routes.post("/registrations")
+        def work(body: bytes = Depends(read)) -> int:
+            self.inside.release()
+            assert self.open.wait(30)
+            return len(body)
+
+        @self.routes.get("/ready")
+        def ready() -> str:
+            return "ready"
+
+        @self.routes.get("/members")
+        def members() -> str:
+            self.inside.release()
+            assert self.open.wait(30)
+            return "members"
+
+
+@pytest.fixture
+def gate() -> Gate:
+    return Gate()
+
+
+@pytest.fixture
+def url(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(app_module, "LANES", TINY)
+    listener = Listener(create_app([gate.routes], gate.metrics), "127.0.0.1", 0)
+    listener.start()
+    yield f"http://127.0.0.1:{listener.port}"
+    gate.open.set()
+    listener.stop()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(16) as made:
+        yield made
+
+
+def post(url: str, path: str, body: bytes = b"x") -> httpx.Response:
+    return httpx.post(url + path, content=body, timeout=30, trust_env=False)
+
+
+def under_way(gate: Gate, lane: str) -> float:
+    return gate.metrics.registry.get_sample_value("phr_requests_under_way", {"lane": lane}) or 0.0
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        threading.Event().wait(0.005)
+    pytest.fail("the condition did not come true in time")
+
+
+def test_requests_beyond_a_lanes_bounds_get_429_with_retry_after_and_the_others_end_well(url, gate, pool):
+    first = [pool.submit(post, url, "/work") for _ in range(4)]
+    wait_until(lambda: under_way(gate, "work") == 4)
+    refused = post(url, "/work")
+    assert (refused.status_code, refused.json()["code"]) == (429, "busy")
+    assert 1 <= int(refused.headers["Retry-After"]) <= 30
+    gate.open.set()
+    assert [future.result().status_code for future in first] == [200] * 4
+    assert post(url, "/work").status_code == 200
+
+
+def test_no_more_than_the_bound_are_worked_on_at_once(url, gate, pool):
+    futures = [pool.submit(post, url, "/work") for _ in range(4)]
+    for _ in range(2):
+        assert gate.inside.acquire(timeout=10)
+    wait_until(lambda: under_way(gate, "work") == 4)
+    assert not gate.inside.acquire(timeout=0.1)
+    gate.open.set()
+    assert all(future.result().status_code == 200 for future in futures)
+
+
+def test_flood_of_strangers_leaves_members_and_health_alone(url, gate, pool):
+    flood = [pool.submit(post, url, "/registrations") for _ in range(10)]
+    wait_until(lambda: under_way(gate, "strangers") == 1)
+    member = pool.submit(post, url, "/work")
+    assert httpx.get(url + "/ready", timeout=5, trust_env=False).status_code == 200
+    gate.open.set()
+    assert member.result().status_code == 200
+    statuses = sorted(future.result().status_code for future in flood)
+    assert statuses[0] == 200
+    assert set(statuses) == {200, 429}
+
+
+def test_health_answers_while_every_lane_is_full(url, gate, pool):
+    busy = [pool.submit(post, url, path) for path in ("/work", "/registrations") for _ in range(4)]
+    busy += [pool.submit(httpx.get, url + "/members", timeout=30, trust_env=False) for _ in range(4)]
+    wait_until(lambda: under_way(gate, "work") == 4)
+    for _ in range(20):
+        assert httpx.get(url + "/ready", timeout=5, trust_env=False).status_code == 200
+    gate.open.set()
+    assert {future.result().status_code for future in busy} == {200, 429}
+
+
+def test_request_that_gets_no_turn_in_time_is_told_when_to_come_again(url, gate, pool):
+    busy = pool.submit(httpx.get, url + "/members", timeout=30, trust_env=False)
+    assert gate.inside.acquire(timeout=10)
+    late = httpx.get(url + "/members", timeout=30, trust_env=False)
+    assert (late.status_code, "no turn" in late.json()["detail"]) == (429, True)
+    gate.open.set()
+    assert busy.result().status_code == 200
+
+
+def test_bodies_that_take_too_much_together_are_refused_and_their_room_comes_back(url, gate, pool):
+    large = pool.submit(post, url, "/work", b"x" * 4000)
+    assert gate.inside.acquire(timeout=10)
+    refused = post(url, "/work", b"x" * 2000)
+    assert (refused.status_code, "bodies" in refused.json()["detail"]) == (429, True)
+    gate.open.set()
+    assert large.result().status_code == 200
+    assert post(url, "/work", b"x" * 4000).status_code == 200
+
+
+def test_attack_bodies_that_dribble_are_cut_off_and_hold_no_turn(url, gate, pool, monkeypatch):
+    monkeypatch.setattr(request_body, "GRACE_SECONDS", 0.5)
+
+    def dribble() -> Iterator[bytes]:
+        for _ in range(100):
+            yield b"x"
+            threading.Event().wait(0.05)
+
+    def send() -> int:
+        try:
+            return httpx.post(url + "/work", content=dribble(), timeout=30, trust_env=False).status_code
+        except httpx.HTTPError:
+            return 0
+
+    slow = [pool.submit(send) for _ in range(2)]
+    wait_until(lambda: under_way(gate, "work") == 2)
+    gate.open.set()
+    assert post(url, "/work").status_code == 200
+    assert all(future.result() in (0, 400) for future in slow)
+    wait_until(lambda: under_way(gate, "work") == 0)
+
+
+def test_connection_beyond_the_bound_takes_the_place_of_the_one_that_idles_longest(url, monkeypatch):
+    monkeypatch.setattr(http_protocol, "CONNECTIONS", 20)
+    address = httpx.URL(url)
+    import socket
+
+    idle = [socket.create_connection((address.host, address.port), timeout=10) for _ in range(60)]
+    try:
+        for _ in range(10):
+            assert httpx.get(url + "/ready", timeout=5, trust_env=False).status_code == 200
+        idle[0].settimeout(10)
+        assert idle[0].recv(1) == b""
+    finally:
+        for connection in idle:
+            connection.close()
+
+
+def test_lanes_together_leave_threads_for_health():
+    assert sum(bounds.at_once for bounds in LANES) <= REQUEST_THREADS - 16
+
+
+@pytest.mark.parametrize(
+    ("request_line", "lane"),
+    [
+        ("POST /staff/publications", "publish"),
+        ("GET /staff/publications/abc", "staff"),
+        ("POST /staff/records/0x00/correction", "publish"),
+        ("PUT /staff/files/00", "files"),
+        ("POST /staff/files", "staff"),
+        ("POST /staff/reads", "reads"),
+        ("GET /staff/status", "operator"),
+        ("GET /metrics", "operator"),
+        ("POST /custody/releases", "releases"),
+        ("POST /custody/deposits", "deposits"),
+        ("PUT /blocks/bafy", "deposits"),
+        ("GET /blocks/bafy", "blocks"),
+        ("GET /patients/0x00/keyrings/1", "blocks"),
+        ("GET /patients/0x00/records", "patients"),
+        ("POST /relay", "patients"),
+        ("POST /registrations", "strangers"),
+        ("PUT /backups/0x00", "strangers"),
+        ("GET /members", "public"),
+        ("GET /nowhere", "public"),
+    ],
+)
+def test_request_is_counted_in_the_lane_of_its_kind(request_line, lane):
+    from node.admission import Admission
+
+    method, path = request_line.split(" ")
+    admission = Admission(None, [Lane(bounds) for bounds in LANES])
+    found = admission._lane_of({"type": "http", "method": method, "path": path})
+    assert found.bounds.name == lane
+
+
+def test_lane_asks_to_come_again_after_what_the_others_usually_take():
+    async def refuse(seconds: float) -> int:
+        clock = [0.0]
+        lane = Lane(replace(TINY[1], wait_seconds=1.0), lambda: clock[0])
+        for _ in range(60):
+            ticket = lane.enter("somewhere")
+            await ticket.begin_work()
+            clock[0] += seconds
+            ticket.leave()
+        for _ in range(4):
+            lane.enter("somewhere")
+        with pytest.raises(Busy) as refused:
+            lane.enter("somewhere")
+        return refused.value.retry_after_seconds or 0
+
+    assert asyncio.run(refuse(0.01)) == 1
+    assert 9 <= asyncio.run(refuse(5.0)) <= 10
+    assert asyncio.run(refuse(1000.0)) == 30
