@@ -1,12 +1,15 @@
 """`phr network`: a network of members on this machine, for trying and for development."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from cli.output import JSON_OPTION, emit_json, say, table
 from cli.texts import _
+
+if TYPE_CHECKING:
+    from cli.network_status import PartStatus
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -145,7 +148,7 @@ def status(directory: Path | None = _DIRECTORY, as_json: bool = JSON_OPTION) -> 
     table(
         [
             *(_("part"), _("kind"), _("state"), _("at"), _("final block"), _("lag"), _("peers"), _("power")),
-            *(_("to replicate"), _("process"), _("memory"), _("note")),
+            *(_("to heal"), _("process"), _("memory"), _("note")),
         ],
         [
             (
@@ -156,7 +159,7 @@ def status(directory: Path | None = _DIRECTORY, as_json: bool = JSON_OPTION) -> 
                     _cell(part.peers),
                     _cell(part.voting_power),
                 ),
-                *(_cell(part.under_replicated), _cell(part.pid)),
+                *(_to_heal(part), _cell(part.pid)),
                 "" if part.memory_bytes is None else f"{part.memory_bytes / 2**20:.0f} MiB",
                 part.note,
             )
@@ -168,6 +171,13 @@ def status(directory: Path | None = _DIRECTORY, as_json: bool = JSON_OPTION) -> 
 
 def _cell(value: int | None) -> str:
     return "" if value is None else str(value)
+
+
+def _to_heal(part: "PartStatus") -> str:
+    """Records with too few copies: those that a node published, and those that it should hold."""
+    if part.under_replicated is None:
+        return ""
+    return str(part.under_replicated + (part.missing_here or 0))
 
 
 def _chain_line(engine: str, chain: dict[str, Any]) -> str:

@@ -16,7 +16,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from cli.chain_keeper import end_orphan
+from cli.errors import CommandError
 from cli.places import MemberPlace, NetworkPlace
+from cli.staff_client import StaffClient, read_token
 from engines.binaries import LINKS, find_binary
 from engines.kubo import KuboDaemon
 from engines.postgres import PostgresServer
@@ -25,6 +27,7 @@ from ledger.anvil import find_anvil
 from ledger.chain import Chain
 from ledger.engine import ANVIL, Engine
 from ledger.errors import LedgerError
+from wire.staff import NodeStatus
 
 PROJECT = Path(__file__).resolve().parent.parent
 NODE_MODULES = PROJECT / "node_modules"
@@ -198,14 +201,24 @@ def look_at_chain(url: str, engine: Engine) -> dict[str, Any]:
 
 
 def _look_at_node(member: MemberPlace) -> dict[str, Any]:
-    readiness = ask_node(member, "/ready")
-    if readiness is None:
-        return {"note": "it does not answer"}
-    found: dict[str, Any] = {"note": "; ".join(str(problem) for problem in readiness.get("problems", ()))}
-    final = (ask_node(member, "/ledger") or {}).get("final") or {}
-    if final:
-        found |= {"final_block": final["number"], "final_time": final["time"]}
-    return found
+    """What the node tells its own staff; what it tells everybody, where it has not read the ledger yet."""
+    try:
+        token = read_token(member.directory / "staff-token")
+        client = StaffClient(member.endpoint, token, timeout_seconds=LOOK_SECONDS)
+        status = client.get("/staff/status", NodeStatus)
+    except CommandError as error:
+        readiness = ask_node(member, "/ready")
+        problems = readiness.get("problems", ()) if readiness else (error,)
+        return {"note": "; ".join(str(problem) for problem in problems)}
+    replication = status.replication
+    return {
+        "final_block": status.final_block,
+        "final_age_seconds": status.final_age_seconds,
+        "peers": sum(peer.ready and peer.calls == "closed" for peer in status.peers),
+        "under_replicated": replication.published_under_replicated,
+        "missing_here": replication.blocks_missing + replication.wraps_missing,
+        "note": "; ".join((*status.problems, *status.warnings)),
+    }
 
 
 @lru_cache(maxsize=1)

@@ -34,7 +34,7 @@ class PartStatus:
     """Of the process and its children; memory that they share counts once."""
     final_block: int | None = None
     final_age_seconds: float | None = None
-    """How long ago the final block was made, by this machine's clock."""
+    """How long ago the final block was made, or a node saw a new one, by this machine's clock."""
     lag_blocks: int | None = None
     """How many blocks it is behind the newest that any part knows."""
     peers: int | None = None
@@ -42,7 +42,9 @@ class PartStatus:
     voting_power: int | None = None
     """A validator's, as the chain has it; 0 for one that was removed."""
     under_replicated: int | None = None
-    """How many records of a node lie on fewer stores than they should."""
+    """How many records that a node published some custodian does not hold (yet)."""
+    missing_here: int | None = None
+    """How many records a node is a custodian of, and lacks something of."""
     note: str = ""
     log: str = ""
     """The path of its log."""
