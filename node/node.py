@@ -1,6 +1,5 @@
 """The composition root: every part of a node, made from its configuration, started and stopped together."""
 
-import fcntl
 import math
 import os
 import threading
@@ -31,6 +30,7 @@ from node.nonces import NonceMemory
 from node.openings import Openings
 from node.outbox import DatabaseOutbox
 from node.patient_register import PatientRegister
+from node.process_lock import take_lock
 from node.record_services import RecordServices
 from node.registration import Registrations
 from node.relay import Relay
@@ -41,7 +41,6 @@ from node.staff import StaffRegister
 from node.status import Holdings, Status
 from node.stopwatch import NewStopwatch, Stopwatch
 
-LOCK_FILE = "lock"
 PRUNE_SECONDS = 60.0
 RESUME_SECONDS = 10.0
 CLAIM_SECONDS = 5.0
@@ -184,7 +183,7 @@ class Node:
             ConfigurationError: another process runs this node, or the port is taken.
         """
         try:
-            self._lock = _take_lock(self.config)
+            self._lock = take_lock(self.config.directory)
             self.database.claim()
             self.following.start()
             self._listener.start()
@@ -278,17 +277,3 @@ class Node:
         except Unavailable:
             return math.nan, math.nan
         return float(snapshot.final.number), snapshot.age_seconds
-
-
-def _take_lock(config: NodeConfig) -> int:
-    """One process a node: two would give out the same transaction numbers."""
-    path = config.directory / LOCK_FILE
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise ConfigurationError(
-            f"the node in {config.directory} runs already: stop that process first"
-        ) from None
-    return descriptor
