@@ -51,7 +51,7 @@ def _commands(program: str) -> list[str]:
     return sorted(set(found))
 
 
-PHR_COMMANDS = [re.sub(r"^node (node )", r"phr \1", words) for words in _commands("phr")]
+PHR_COMMANDS = _commands("phr")
 CHAIN_COMMANDS = _commands("phr-chain")
 
 

@@ -1,0 +1,288 @@
+"""The setup and the restore of docs/operations/, command by command, with four organisations' real validators."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from phr_commands import Ran, make_private, run_phr
+
+from cli.exit_codes import ExitCode
+from engines.binaries import find_binary
+from engines.errors import EngineNotBuilt
+from engines.ports import free_ports
+from ledger.chain import Chain
+from ledger.engine import BFT
+from ledger.errors import LedgerError
+from node.config import NodeConfig
+from node.node import Node
+
+pytestmark = pytest.mark.network
+PROJECT = Path(__file__).parents[2]
+NAMES = ("Seoul Hospital", "Busan Hospital", "Hanok Clinic", "Authority")
+DEADLINE_SECONDS = 90.0
+NOT_ENROLLED = "this member is not enrolled: give enrolment.json to the administrator"
+GENESIS_TIME = "2026-11-22T09:00:00Z"
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+def phr(*words: object, expect: ExitCode = ExitCode.DONE) -> Ran:
+    done = run_phr(*words, environment={"COLUMNS": "100"})
+    assert done.exit_code == expect, done
+    return done
+
+
+@dataclass
+class Organisation:
+    """One organisation's machine: only its own directory is ever written by its commands."""
+
+    name: str
+    directory: Path
+    binary: Path
+    ports: list[int]
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def home(self) -> Path:
+        return self.directory / "chain"
+
+    @property
+    def rpc(self) -> str:
+        return f"http://127.0.0.1:{self.ports[1]}"
+
+    def chain(self, *words: object) -> Any:
+        done = subprocess.run(
+            [self.binary, *map(str, words)], cwd=self.directory, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def start(self) -> None:
+        with (self.directory / "chain.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [self.binary, "start", "--home", self.home], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+
+    def stop(self, *, kill: bool = False) -> None:
+        if self.process is not None:
+            self.process.kill() if kill else self.process.terminate()
+            self.process.wait(60)
+            self.process = None
+
+    def height(self) -> int:
+        try:
+            with Chain(self.rpc, BFT, timeout_seconds=5) as chain:
+                return chain.final_block().number
+        except LedgerError:
+            return -1
+
+
+@dataclass(frozen=True)
+class Consortium:
+    """What the organisations agreed on, and their machines."""
+
+    organisations: list[Organisation]
+    consortium: Path
+    passphrase: Path
+
+    def height(self) -> int:
+        return max(one.height() for one in self.organisations)
+
+    def wait_for_blocks(self, count: int) -> None:
+        wanted = self.height() + count
+        wait_until(lambda: self.height() >= wanted, f"no {count} further blocks")
+
+
+@pytest.fixture(scope="module")
+def consortium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
+    try:
+        binary = find_binary(PROJECT, "phr-chain")
+    except EngineNotBuilt as error:
+        pytest.skip(str(error))
+    root = tmp_path_factory.mktemp("founding")
+    passphrase = make_private(root / "passphrase", "correct horse battery staple\n")
+    ports = free_ports(4 * len(NAMES))
+    organisations = [
+        Organisation(name, root / name.split()[0], binary, ports[4 * i : 4 * i + 4])
+        for i, name in enumerate(NAMES)
+    ]
+    found = Consortium(organisations, root / "consortium", passphrase)
+    try:
+        _found(found)
+        yield found
+    finally:
+        for one in organisations:
+            one.stop()
+
+
+def _found(found: Consortium) -> None:
+    administrator = phr(
+        "admin", "create", found.consortium / "administrator", "--passphrase-file", found.passphrase, "--json"
+    ).document["account"]
+    # 3. Keys, each on its own machine; the public halves are handed round.
+    accounts, identities = [], []
+    for one in found.organisations:
+        one.directory.mkdir()
+        accounts.append(phr("node", "keys", one.directory / "node", "--json").document["account"])
+        identities.append(one.chain("init", "--home", one.home, "--name", one.name))
+    digests = set()
+    for place, one in enumerate(found.organisations):
+        # 4. The ceremony: everybody makes the genesis, each with the files in another order.
+        handed = [other.home / "validator.json" for other in found.organisations]
+        files = [word for path in handed[place:] + handed[:place] for word in ("--validator", path)]
+        members = [word for account in accounts[place:] + accounts[:place] for word in ("--member", account)]
+        made = one.chain(
+            *("genesis", "--chain-id", "phr-1", "--evm-chain-id", 8480, "--genesis-time", GENESIS_TIME),
+            *("--administrator", administrator, *members, *files, "--out", "genesis.json"),
+        )
+        assert made["sha256"] == hashlib.sha256((one.directory / "genesis.json").read_bytes()).hexdigest()
+        digests.add(made["sha256"])
+        # 5. The others as peers, and nobody else.
+        peers = [
+            word
+            for other, identity in zip(found.organisations, identities, strict=True)
+            if other is not one
+            for word in ("--peer", f"{identity['node_id']}@127.0.0.1:{other.ports[0]}")
+        ]
+        configured = one.chain(
+            *("configure", "--home", one.home, "--genesis", "genesis.json", *peers),
+            *("--p2p-listen", f"127.0.0.1:{one.ports[0]}", "--json-rpc", f"127.0.0.1:{one.ports[1]}"),
+            *("--comet-rpc", f"127.0.0.1:{one.ports[2]}"),
+        )
+        assert configured["genesis_sha256"] == made["sha256"]
+    assert len(digests) == 1
+    for one in found.organisations:
+        one.start()
+    wait_until(lambda: min(one.height() for one in found.organisations) > 1, "the chain does not begin")
+    # 6. The contract.
+    phr(
+        *(
+            "admin",
+            "deploy",
+            "--administrator",
+            found.consortium / "administrator",
+            "--threshold",
+            2,
+            "--yes",
+        ),
+        *("--passphrase-file", found.passphrase, "--rpc", found.organisations[0].rpc),
+        *("--out", found.consortium / "deployment.json"),
+    )
+
+
+def test_four_organisations_found_a_consortium_with_the_commands_of_the_setup(consortium: Consortium) -> None:
+    deployment = consortium.consortium / "deployment.json"
+    on_chain = ("--engine", "bft", "--deployment", deployment)
+    endpoints = [one.rpc for one in consortium.organisations]
+    joined = phr(
+        "network", "join", consortium.consortium, "--rpc", endpoints[0], *on_chain, "--json"
+    ).document
+    assert joined["minimum_threshold"] == 2
+    nodes: list[Node] = []
+    try:
+        for place, one in enumerate(consortium.organisations[:3]):
+            own_first = [word for url in endpoints[place:] + endpoints[:place] for word in ("--rpc", url)]
+            directory, url = one.directory / "node", f"http://127.0.0.1:{one.ports[3]}"
+            seen = phr("network", "join", one.directory / "network", *own_first, *on_chain, "--json").document
+            assert seen["administrator"] == joined["administrator"]
+            phr(
+                *("node", "init", directory, "--name", one.name, "--endpoint", url, "--port", one.ports[3]),
+                *(*own_first, *on_chain),
+            )
+            node = Node(NodeConfig.load(directory))
+            nodes.append(node)
+            node.start()
+            _wait_for_problems(url, [NOT_ENROLLED])
+            phr(
+                *(
+                    "admin",
+                    "enrol",
+                    directory / "enrolment.json",
+                    "--role",
+                    "provider,consumer,custodian",
+                    "--yes",
+                ),
+                *("--network", consortium.consortium, "--passphrase-file", consortium.passphrase),
+            )
+            _wait_for_problems(url, [])
+        listed = phr("admin", "members", "--network", consortium.consortium, "--json").document
+        assert [member["name"] for member in listed] == list(NAMES[:3])
+        for one in consortium.organisations[:3]:
+            verified = phr("auditor", "verify", "--network", one.directory / "network", "--json").document
+            assert verified["complete"]
+    finally:
+        for node in nodes:
+            node.stop()
+
+
+def _wait_for_problems(url: str, expected: list[str]) -> None:
+    wait_until(lambda: _problems(url) == expected, f"{url} does not say {expected}")
+
+
+def _problems(url: str) -> list[str]:
+    try:
+        answer = httpx.get(f"{url}/ready", trust_env=False, timeout=5).json()
+    except httpx.TransportError as error:
+        return [str(error)]
+    return list(answer["problems"])
+
+
+def test_validator_without_its_data_comes_back_under_its_key_with_a_newer_memory(
+    consortium: Consortium,
+) -> None:
+    """docs/operations/backup.md, "Restoring a validator", the second way."""
+    lost = consortium.organisations[3]
+    consortium.wait_for_blocks(2)
+    signed_before = json.loads((lost.home / "data" / "priv_validator_state.json").read_text())
+    lost.stop(kill=True)
+    shutil.rmtree(lost.home / "data")
+    beyond = consortium.height() + 20
+    assert beyond > int(signed_before["height"])
+    (lost.home / "data").mkdir(mode=0o700)
+    state = lost.home / "data" / "priv_validator_state.json"
+    make_private(state, json.dumps({"height": str(beyond), "round": 0, "step": 0}))
+    lost.start()
+    wait_until(lambda: lost.height() >= beyond, "the restored validator does not catch up")
+    wait_until(
+        lambda: int(json.loads(state.read_text())["height"]) > beyond,
+        "the restored validator does not sign again",
+    )
+    consortium.wait_for_blocks(3)
+    with Chain(lost.rpc, BFT) as one, Chain(consortium.organisations[0].rpc, BFT) as other:
+        number = min(one.final_block().number, other.final_block().number)
+        assert one.block(number).hash == other.block(number).hash
+    # Its vote counts: without it and one more there would be no blocks.
+    consortium.organisations[0].stop()
+    consortium.wait_for_blocks(3)
+    consortium.organisations[0].start()
+    wait_until(
+        lambda: consortium.organisations[0].height() >= consortium.height() - 1, "it does not catch up"
+    )
+
+
+def test_validator_whose_memory_is_missing_does_not_start(consortium: Consortium) -> None:
+    """Whoever restores keys without a memory is stopped, not trusted."""
+    one = consortium.organisations[2]
+    one.stop()
+    state = one.home / "data" / "priv_validator_state.json"
+    kept = state.read_bytes()
+    state.unlink()
+    one.start()
+    assert one.process is not None
+    assert one.process.wait(60) != 0
+    make_private(state, kept.decode())
+    one.start()
+    wait_until(lambda: one.height() >= consortium.height() - 1, "it does not come back")
