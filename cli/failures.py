@@ -26,6 +26,8 @@ _KINDS = {
     "node.errors.NotFound": ExitCode.NOT_FOUND,
     "pydantic_core._pydantic_core.ValidationError": ExitCode.BAD_INPUT,
     "records.errors.RecordsError": ExitCode.BAD_INPUT,
+    "storage.errors.StoreAnswerError": ExitCode.UNREACHABLE,
+    "storage.errors.StoreUnavailableError": ExitCode.UNREACHABLE,
     "wallet.errors.InvalidTerms": ExitCode.USAGE,
     "wallet.errors.LedgerRefused": ExitCode.REFUSED,
     "wallet.errors.NodeAnswerInvalid": ExitCode.UNREACHABLE,

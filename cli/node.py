@@ -8,6 +8,7 @@ import typer
 
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
+from cli.moving import move_blocks
 from cli.output import JSON_OPTION, emit_json, say, table
 from cli.saving import check_new_file, save
 from cli.texts import _
@@ -145,6 +146,9 @@ def enrolment(directory: Path = _DIRECTORY, as_json: bool = JSON_OPTION) -> None
     if as_json:
         return emit_json({"enrolment": str(path)})
     say(_("Send {path} to the consortium's administrator; it holds no secret.").format(path=path))
+
+
+app.command("move-blocks", epilog="phr node move-blocks seoul --to kubo")(move_blocks)
 
 
 @app.command(epilog="phr node staff seoul park --role physician --token-file park.token")

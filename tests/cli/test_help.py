@@ -20,7 +20,7 @@ PROMISED = {
     "member": "request read patients",
     "auditor": "history verify open export",
     "researcher": "replay query",
-    "node": "init keys kubo run status enrolment staff",
+    "node": "init keys kubo run status enrolment staff move-blocks",
     "network": "up down status join",
     "admin": "create deploy enrol suspend members",
 }
