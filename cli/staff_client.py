@@ -14,6 +14,7 @@ from cli.failures import exit_code_of_status
 from cli.texts import _
 from wire.limits import READ_BYTES
 from wire.problem import Problem
+from wire.retrying import PATIENCE_SECONDS, Repeatable, SendAgain, is_busy, retry_after_seconds, send
 from wire.staff import PATIENT_IDENTIFIER_HEADER, PatientIdentifierValue, encode_patient_identifier
 
 Answer = TypeVar("Answer")
@@ -85,6 +86,7 @@ class StaffClient:
 
         def pieces() -> Iterator[bytes]:
             done_bytes = 0
+            file.seek(0)
             while piece := file.read(PIECE_BYTES):
                 yield piece
                 done_bytes += len(piece)
@@ -95,7 +97,7 @@ class StaffClient:
             path,
             answer,
             None,
-            content=pieces(),
+            content=pieces,
             headers={"Content-Length": str(size_bytes), "Content-Type": "application/octet-stream"},
         )
 
@@ -141,6 +143,20 @@ class StaffClient:
         headers = sent.pop("headers", {"Content-Type": "application/fhir+json"} if "content" in sent else {})
         if about is not None:
             headers[PATIENT_IDENTIFIER_HEADER] = encode_patient_identifier(about.system, about.value)
+        body = send(
+            lambda: self._attempt(method, path, headers, sent), PATIENCE_SECONDS, Repeatable.IF_UNHEARD
+        )
+        try:
+            return TypeAdapter(answer).validate_json(body)
+        except ValidationError as error:
+            raise CommandError(
+                _("the node's answer is not as agreed: {count} errors").format(count=error.error_count())
+            ) from error
+
+    def _attempt(self, method: str, path: str, headers: dict[str, str], sent: dict[str, Any]) -> bytes:
+        """One exchange; a node that is busy is asked again when it says so."""
+        if callable(content := sent.get("content")):
+            sent = sent | {"content": content()}
         try:
             with self._client.stream(method, path, headers=headers, **sent) as response:
                 body = bytearray()
@@ -156,13 +172,12 @@ class StaffClient:
                 ExitCode.UNREACHABLE,
             ) from error
         if response.status_code >= 400:
-            raise refusal(response.status_code, bytes(body))
-        try:
-            return TypeAdapter(answer).validate_json(bytes(body))
-        except ValidationError as error:
-            raise CommandError(
-                _("the node's answer is not as agreed: {count} errors").format(count=error.error_count())
-            ) from error
+            refused = refusal(response.status_code, bytes(body))
+            after_seconds = retry_after_seconds(response.headers)
+            if is_busy(response.status_code, after_seconds):
+                raise SendAgain(refused, heard=False, after_seconds=after_seconds)
+            raise refused
+        return bytes(body)
 
 
 def refusal(status: int, body: bytes) -> CommandError:

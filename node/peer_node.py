@@ -25,7 +25,7 @@ from wire.custody import (
 )
 from wire.limits import BLOCK_BYTES, JSON_BYTES, KEYRING_BYTES
 from wire.problem import Problem
-from wire.retrying import Repeatable, SendAgain, retry_after_seconds, send
+from wire.retrying import Repeatable, SendAgain, is_busy, retry_after_seconds, send
 from wire.signing import RequestKey, sign_request
 from wire.types import Message
 
@@ -269,7 +269,7 @@ class PeerNode:
             refused = PeerRefused(f"{self._called} refused: {problem.detail[:300]}", problem.code)
         except ValidationError:
             refused = PeerFailed(f"{self._called} answered {status} without saying why")
-        if status == 429 or (status == 503 and after_seconds is not None):
+        if is_busy(status, after_seconds):
             return SendAgain(refused, heard=False, after_seconds=after_seconds)
         if isinstance(refused, PeerFailed) and status >= 500:
             return SendAgain(refused, heard=True)

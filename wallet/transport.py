@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from wallet.errors import NodeAnswerInvalid, NodeRefused, NodeUnreachable
 from wire.limits import JSON_BYTES
 from wire.problem import Problem
+from wire.retrying import PATIENCE_SECONDS, Repeatable, SendAgain, is_busy, retry_after_seconds, send
 from wire.signing import RequestKey, sign_request
 
 ANSWER_SECONDS = 30.0
@@ -81,11 +82,29 @@ class NodeTransport:
             limit_bytes: the most that is read; a longer answer is an error, however long.
             answer_seconds: for the whole exchange, so that an answer in drops ends too.
 
+        A node that is busy (429) is asked again when it says so, for ``PATIENCE_SECONDS`` at most.
+
         Raises:
             NodeUnreachable: no connection, or no whole answer in time.
             NodeRefused: a status of 400 or above.
             NodeAnswerInvalid: a redirect, a compressed or a too long answer.
         """
+        return send(
+            lambda: self._attempt(method, path, key, body, media_type, limit_bytes, answer_seconds),
+            min(answer_seconds, PATIENCE_SECONDS),
+            Repeatable.IF_UNHEARD,
+        )
+
+    def _attempt(
+        self,
+        method: str,
+        path: str,
+        key: RequestKey | None,
+        body: bytes,
+        media_type: str | None,
+        limit_bytes: int,
+        answer_seconds: float,
+    ) -> bytes:
         headers = {} if key is None else sign_request(method, path, body, self._member, key)
         if media_type is not None:
             headers["Content-Type"] = media_type
@@ -101,7 +120,11 @@ class NodeTransport:
                 self.name, f"no answer to {method} {_route(path)}: {type(error).__name__}"
             ) from error
         if response.status_code >= 400:
-            raise self._refusal(response.status_code, content)
+            refusal = self._refusal(response.status_code, content)
+            after_seconds = retry_after_seconds(response.headers)
+            if is_busy(response.status_code, after_seconds):
+                raise SendAgain(refusal, heard=False, after_seconds=after_seconds)
+            raise refusal
         if not response.is_success:
             raise NodeAnswerInvalid(
                 self.name, f"expected an answer; came a redirect (status {response.status_code})"

@@ -17,6 +17,8 @@ FIRST_WINDOW_SECONDS = 0.1
 LONGEST_WINDOW_SECONDS = 5.0
 LONGEST_RETRY_AFTER_SECONDS = 60.0
 """A longer wish is not waited for: the caller says so at once."""
+PATIENCE_SECONDS = 45.0
+"""How long a person's program waits, in all, for a node that is busy: more than a busy node asks for at once."""
 
 Answer = TypeVar("Answer")
 
@@ -62,6 +64,14 @@ def retry_after_seconds(headers: Mapping[str, str], now: float | None = None) ->
         moment = moment.replace(tzinfo=UTC)
     seconds = moment.timestamp() - (datetime.now(UTC).timestamp() if now is None else now)
     return max(0.0, seconds)
+
+
+def is_busy(status: int, after_seconds: float | None) -> bool:
+    """Whether an answer of this status, with this Retry-After, says that nothing was done for want of room.
+
+    RFC 6585 section 4; RFC 9110 section 15.6.4.
+    """
+    return status == 429 or (status == 503 and after_seconds is not None)
 
 
 def send(

@@ -9,9 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
+from crypto.signer import AccountKey
 from wallet.errors import NodeAnswerInvalid, NodeRefused, NodeUnreachable
 from wallet.transport import NodeTransport, new_http_client
 from wire.ledger import LedgerDescription
+from wire.signing import RequestKey
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -139,3 +141,31 @@ def test_exchange_with_nobody_there_names_the_node_and_no_identifier(http: httpx
         nobody.exchange("GET", "/patients/0x" + "ab" * 20 + "/records", None)
     assert str(raised.value).startswith("Clinic: no answer to GET /patients/records")
     assert "abab" not in str(raised.value)
+
+
+def test_exchange_with_a_busy_node_is_repeated_when_it_says_so_signed_anew(
+    server: _Server, http: httpx.Client
+) -> None:
+    seen: list[str] = []
+    problem = b'{"title":"Too much","status":429,"code":"busy","detail":"ask again"}'
+
+    def busy_once(handler: BaseHTTPRequestHandler) -> None:
+        seen.append(handler.headers.get("Signature-Input", ""))
+        first = len(seen) == 1
+        respond(429 if first else 200, problem if first else b"done", Retry_After="0")(handler)
+
+    server.answer = busy_once
+    key = RequestKey.of_patient(AccountKey.generate())
+    assert transport(server, http).exchange("GET", "/patients/0x00", key) == b"done"
+    assert len(set(seen)) == 2
+
+
+def test_exchange_with_a_node_that_is_busy_for_too_long_is_refused_at_once(
+    server: _Server, http: httpx.Client
+) -> None:
+    problem = b'{"title":"Too much","status":429,"code":"busy","detail":"ask again"}'
+    server.answer = respond(429, problem, Retry_After="3600")
+    began = time.monotonic()
+    with pytest.raises(NodeRefused) as refused:
+        transport(server, http).exchange("GET", "/members", None)
+    assert (refused.value.status, time.monotonic() - began < 5) == (429, True)
