@@ -117,8 +117,8 @@ class Chain:
         return quantity(self.request("eth_chainId"))
 
     def genesis_hash(self) -> bytes:
-        """The hash (32 bytes) of block 0."""
-        return self.block(0).hash
+        """The hash (32 bytes) of the chain's first block."""
+        return self.block(self.engine.first_block).hash
 
     def final_block(self) -> Block:
         """The latest block that can no longer be replaced, by the engine's finality."""

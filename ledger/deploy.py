@@ -22,7 +22,7 @@ class Deployment:
         address: The contract's address (20 bytes).
         block_number: The block of its deployment: replay starts there.
         chain_id: The chain's EIP-155 id.
-        genesis_hash: The hash (32 bytes) of the chain's block 0.
+        genesis_hash: The hash (32 bytes) of the chain's first block.
         code_hash: Keccak-256 (32 bytes) of the contract's code on the chain.
     """
 
@@ -94,7 +94,7 @@ def check_deployment(chain: Chain, deployment: Deployment) -> None:
     """
     found = (
         ("chain id", deployment.chain_id, chain.chain_id()),
-        ("genesis block (block 0)", deployment.genesis_hash, chain.genesis_hash()),
+        ("genesis block (the first one)", deployment.genesis_hash, chain.genesis_hash()),
         (f"code at {to_text(deployment.address)}", deployment.code_hash, chain.code_hash(deployment.address)),
     )
     for what, expected, came in found:

@@ -190,7 +190,7 @@ class Endpoints(Chain):
         return self.deployment.chain_id
 
     def genesis_hash(self) -> bytes:
-        """The hash of block 0, which every endpoint is held to."""
+        """The hash of the first block, which every endpoint is held to."""
         return self._asking.any(lambda endpoint: endpoint.chain.genesis_hash())
 
     def call(self, to: bytes, call_data: bytes, block: BlockId = None, sender: bytes | None = None) -> bytes:

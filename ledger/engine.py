@@ -12,6 +12,7 @@ class Engine:
         name: The engine's name in configuration files.
         finality_tag: The block tag whose block can no longer be replaced.
         gas_price_wei: The price that every transaction offers; consortium chains charge nothing.
+        first_block: The number of the chain's first block, whose hash names the chain.
         block_seconds: The usual time between blocks, also idle ones.
         max_log_blocks: How many blocks one eth_getLogs may span.
         max_logs: How many logs one eth_getLogs may return.
@@ -26,6 +27,7 @@ class Engine:
     name: str
     finality_tag: Literal["latest", "finalized"]
     gas_price_wei: int
+    first_block: int
     block_seconds: float
     max_log_blocks: int
     max_logs: int
@@ -40,6 +42,7 @@ ANVIL = Engine(
     name="anvil",
     finality_tag="latest",
     gas_price_wei=0,
+    first_block=0,
     block_seconds=1.0,
     max_log_blocks=10_000,
     max_logs=100_000,
@@ -55,10 +58,11 @@ BFT = Engine(
     name="bft",
     finality_tag="latest",
     gas_price_wei=0,
+    first_block=1,
     block_seconds=0.75,
     max_log_blocks=10_000,
-    max_logs=10_000,
-    max_in_flight=200,
+    max_logs=100_000,
+    max_in_flight=500,
     max_gas=30_000_000,
     poll_seconds=0.05,
     mined_is_final=True,

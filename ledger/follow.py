@@ -235,7 +235,7 @@ class Follower:
             except SnapshotInvalid:
                 # Derived data: the chain itself has everything. Fall through to reading it from the start.
                 pass
-        before = self.chain.block(max(self.deployment.block_number - 1, 0))
+        before = self.chain.block(max(self.deployment.block_number - 1, self.chain.engine.first_block))
         return View(LedgerState(self.deployment.scope), _checkpoint(before), self._advanced_at_seconds)
 
     def _require_continuity(self, checkpoint: Checkpoint, final: Block) -> None:

@@ -10,7 +10,6 @@ from chain_fixtures import NODE_MODULES, Key, LedgerWorld
 from ledger import calls
 from ledger.anvil import Anvil, find_anvil
 from ledger.chain import Chain
-from ledger.engine import ANVIL
 from ledger.errors import ChainReplaced, ChainUnreachable, NotFinal
 from ledger.events import Event, MemberEnrolled, MemberSuspended
 from ledger.follow import Checkpoint, Follower, MemoryFollowStore
@@ -49,13 +48,13 @@ def test_view_held_by_a_reader_is_undisturbed_by_later_events(ledger_world: Ledg
 
 
 def test_idle_blocks_move_the_checkpoint_and_the_clock_of_the_head(ledger_world: LedgerWorld) -> None:
-    store = MemoryFollowStore()
+    store, anvil = MemoryFollowStore(), ledger_world.anvil
     following = follower(ledger_world, store)
     following.advance()
     assert following.seconds_since_advance() == float("inf")
     following.advance()
     assert following.seconds_since_advance() == float("inf")
-    ledger_world.anvil.mine(3)
+    anvil.mine(3)
     assert following.advance() == 0
     assert following.seconds_since_advance() < 30
     final = ledger_world.chain.final_block()
@@ -66,16 +65,16 @@ def test_idle_blocks_move_the_checkpoint_and_the_clock_of_the_head(ledger_world:
 def test_restart_on_a_chain_that_lost_idle_blocks_alone_goes_on_from_the_last_event(
     ledger_world: LedgerWorld, snapshot_events: int
 ) -> None:
-    store = MemoryFollowStore()
+    store, anvil = MemoryFollowStore(), ledger_world.anvil
     ledger_world.enrol(Role.CONSUMER)
     kept = ledger_world.chain.request("evm_snapshot")
-    ledger_world.anvil.mine(3)
+    anvil.mine(3)
     follower(ledger_world, store, snapshot_events).advance()
     lost = store.checkpoint
     assert lost is not None
     assert ledger_world.chain.request("evm_revert", [kept])
     ledger_world.enrol(Role.AUDITOR)
-    ledger_world.anvil.mine(5)
+    anvil.mine(5)
     assert ledger_world.chain.block(lost.block_number).hash != lost.block_hash
     restarted = follower(ledger_world, store, snapshot_events)
     assert restarted.advance() == 2
@@ -84,12 +83,12 @@ def test_restart_on_a_chain_that_lost_idle_blocks_alone_goes_on_from_the_last_ev
 
 
 def test_restart_on_a_chain_that_lost_an_event_is_refused(ledger_world: LedgerWorld) -> None:
-    store = MemoryFollowStore()
+    store, anvil = MemoryFollowStore(), ledger_world.anvil
     kept = ledger_world.chain.request("evm_snapshot")
     ledger_world.enrol(Role.CONSUMER)
     follower(ledger_world, store).advance()
     assert ledger_world.chain.request("evm_revert", [kept])
-    ledger_world.anvil.mine(5)
+    anvil.mine(5)
     with pytest.raises(ChainReplaced):
         follower(ledger_world, store).advance()
 
@@ -177,7 +176,7 @@ def test_failed_commit_leaves_the_view_and_the_next_advance_goes_on(ledger_world
 def test_answers_over_the_size_limit_are_asked_for_in_smaller_ranges(ledger_world: LedgerWorld) -> None:
     for _ in range(20):
         ledger_world.enrol(Role.CONSUMER)
-    with Chain(ledger_world.chain.url, ANVIL, max_answer_bytes=50_000) as narrow:
+    with Chain(ledger_world.chain.url, ledger_world.chain.engine, max_answer_bytes=50_000) as narrow:
         store = MemoryFollowStore()
         following = Follower(narrow, ledger_world.deployment, store)
         assert following.advance() == 41
@@ -185,7 +184,7 @@ def test_answers_over_the_size_limit_are_asked_for_in_smaller_ranges(ledger_worl
 
 
 def test_ranges_of_one_block_give_the_same_state(ledger_world: LedgerWorld) -> None:
-    engine = replace(ANVIL, max_log_blocks=1)
+    engine = replace(ledger_world.chain.engine, max_log_blocks=1)
     for _ in range(3):
         ledger_world.enrol(Role.CONSUMER)
     with Chain(ledger_world.chain.url, engine) as narrow:

@@ -19,7 +19,6 @@ from ledger import replay as replay_module
 from ledger.blocks import parse_log
 from ledger.chain import Chain
 from ledger.columns import columns_of, read_columns
-from ledger.engine import ANVIL
 from ledger.errors import AnswerTooLarge, ChainReplaced, ReplayTargetExists, RpcRefused
 from ledger.events import AccessBatchDecided, AccessDenied, AccessPermitted, accesses, decode
 from ledger.replay import PROVENANCE_KEY, ReplaySummary, replay
@@ -211,7 +210,7 @@ def test_pages_of_any_size_give_the_same_columns(
     whole = read_columns(world.chain, world.deployment.address, first, last)
     for blocks in (1, 2, 3, 7):
         monkeypatch.setattr(log_pages, "BLOCKS_AT_FIRST", blocks)
-        with Chain(world.chain.url, replace(ANVIL, max_log_blocks=blocks)) as chain:
+        with Chain(world.chain.url, replace(world.chain.engine, max_log_blocks=blocks)) as chain:
             some = read_columns(chain, world.deployment.address, first, last)
         assert some.changes() == whole.changes()
         assert list(some.decisions.rows()) == list(whole.decisions.rows())
@@ -278,7 +277,7 @@ def test_replay_with_replace_puts_the_new_files_in_the_place_of_the_old(
     world, target = raw_ledger.world, tmp_path / "out"
     first = replay(world.chain, world.deployment, target)
     old = parquet.read_table(target / "accesses.parquet")
-    world.anvil.mine()
+    world.mine()
     second = replay(world.chain, world.deployment, target, replace=True)
     assert second.block_number == first.block_number + 1
     assert parquet.read_table(target / "accesses.parquet").equals(old)

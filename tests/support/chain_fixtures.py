@@ -1,6 +1,6 @@
-"""A real chain for tests: one Anvil a test session, and as many fresh ledgers on it as tests want.
+"""A real chain for tests: one Anvil a test session, or four validators, and as many fresh ledgers on it as tests want.
 
-Loaded as a plugin by tests/conftest.py, so every room's tests can ask for ``anvil`` and ``new_ledger``.
+Loaded as a plugin by tests/conftest.py, so every room's tests can ask for ``anvil``, ``validators`` and ``new_ledger``.
 """
 
 import itertools
@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 from coincurve import PrivateKey
 
+from engines.bft import BftChain, create_chain
+from engines.binaries import find_binary
+from engines.errors import EngineNotBuilt
 from ledger import calls, messages
 from ledger.addresses import from_public_key
 from ledger.anvil import Anvil, find_anvil
@@ -20,6 +23,7 @@ from ledger.blocks import Receipt
 from ledger.chain import Chain
 from ledger.contract import ConsentLedger
 from ledger.deploy import Deployment, deploy
+from ledger.engine import BFT
 from ledger.events import Event, decode
 from ledger.messages import Grant, LedgerScope, MemberKeys, Publication, Registration, SignedMessage
 from ledger.outbox import MemoryOutbox
@@ -50,15 +54,61 @@ class Key:
         return signature[:64] + bytes([signature[64] + 27])
 
 
+@dataclass
+class Validators:
+    """A real chain of validators for tests: who may send on it was agreed on before its first block.
+
+    Attributes:
+        deployer: The one account that may deploy contracts.
+        accounts: Accounts that may send and that no test has had yet.
+    """
+
+    running: BftChain
+    deployer: Key
+    accounts: list[Key]
+
+    @property
+    def url(self) -> str:
+        return self.running.rpc_urls[0]
+
+    def chain(self, *, timeout_seconds: float = 60.0) -> Chain:
+        """A client of the first validator; the caller closes it."""
+        return Chain(self.url, BFT, timeout_seconds=timeout_seconds)
+
+    def mine(self, blocks: int = 1) -> None:
+        """Waits for so many blocks more: validators make them all the time."""
+        height = self.running.validators[0].height()
+        assert height is not None
+        self.running.wait_for_height(height + blocks, indices=[0])
+
+    @classmethod
+    def start(cls, directory: Path, *, accounts: int = 500, **options: Any) -> "Validators":
+        """A fresh chain of four; skips the test where its program was not built."""
+        try:
+            binary = find_binary(NODE_MODULES.parent, "phr-chain")
+        except EngineNotBuilt as error:
+            pytest.skip(str(error))
+        deployer, pool = Key.new(), [Key.new() for _ in range(accounts)]
+        members = [deployer.address, *(key.address for key in pool)]
+        running = create_chain(directory, binary, deployer.address, members, **options)
+        try:
+            running.start()
+            running.wait_for_height(2)
+        except BaseException:
+            running.kill()
+            raise
+        return cls(running, deployer, pool)
+
+
 class LedgerWorld:
     """One deployed ledger and whoever takes part in it. Transactions are final when a method returns."""
 
-    def __init__(self, anvil: Anvil, *, minimum_threshold: int = 2) -> None:
-        self.anvil = anvil
-        self.chain: Chain = anvil.chain()
-        self.administrator = Key.new()
+    def __init__(self, host: Anvil | Validators, *, minimum_threshold: int = 2) -> None:
+        self.host = host
+        self.chain: Chain = host.chain()
+        self.administrator = self.new_account()
         self._senders: dict[bytes, Sender] = {}
-        sender = self.sender(self.administrator)
+        sender = self.sender(self.administrator if isinstance(host, Anvil) else host.deployer)
         self.deployment: Deployment = deploy(
             self.chain, sender, self.administrator.address, minimum_threshold
         )
@@ -67,6 +117,24 @@ class LedgerWorld:
     @property
     def scope(self) -> LedgerScope:
         return self.deployment.scope
+
+    @property
+    def anvil(self) -> Anvil:
+        """For tests that move a chain's time, stop its blocks or rewrite it: only on the engine that lets them."""
+        if not isinstance(self.host, Anvil):
+            pytest.skip("needs an engine that lets a test move its time, or rewrite it")
+        return self.host
+
+    def new_account(self) -> Key:
+        """A fresh account whose transactions the chain takes."""
+        if isinstance(self.host, Anvil):
+            return Key.new()
+        assert self.host.accounts, "more accounts are needed: Validators.start(accounts=…)"
+        return self.host.accounts.pop()
+
+    def mine(self, blocks: int = 1) -> None:
+        """So many blocks more."""
+        self.host.mine(blocks)
 
     def close(self) -> None:
         self.chain.close()
@@ -103,7 +171,7 @@ class LedgerWorld:
 
     def enrol(self, *roles: Role, key: Key | None = None, **changes: Any) -> Key:
         """A fresh enrolled member."""
-        member = key or Key.new()
+        member = key or self.new_account()
         keys = self.member_keys(member, **changes)
         call = calls.enrol_member(keys, role_mask(roles), self.sign(member, keys))
         self.transact(self.administrator, call)
@@ -188,13 +256,27 @@ def anvil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Anvil]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def validators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Validators]:
+    """Four validators for all tests of the session that only use a chain; those that break one start their own."""
+    started = Validators.start(tmp_path_factory.mktemp("validators"), commit_timeout_milliseconds=50)
+    yield started
+    started.running.stop()
+
+
+@pytest.fixture(scope="session")
+def chain_host(anvil: Anvil) -> Anvil | Validators:
+    """The chain that ledgers are made on; tests/ledger runs on each engine."""
+    return anvil
+
+
 @pytest.fixture
-def new_ledger(anvil: Anvil) -> Iterator[Callable[[], LedgerWorld]]:
+def new_ledger(chain_host: Anvil | Validators) -> Iterator[Callable[[], LedgerWorld]]:
     """Makes fresh ledgers on the session's chain."""
     worlds: list[LedgerWorld] = []
 
     def make() -> LedgerWorld:
-        worlds.append(LedgerWorld(anvil))
+        worlds.append(LedgerWorld(chain_host))
         return worlds[-1]
 
     yield make
