@@ -2,9 +2,9 @@
 
 pytest_plugins = [
     "database_fixtures",
+    "kubo_fixtures",
     "chain_fixtures",
     "node_fixtures",
     "custody_world",
     "phr_commands",
-    "kubo_fixtures",
 ]

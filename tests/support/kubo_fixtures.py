@@ -1,4 +1,7 @@
-"""Kubo daemons for tests: real ones, on free ports of 127.0.0.1, ended by the test."""
+"""Kubo daemons for tests: real ones, on free ports of 127.0.0.1, ended by the test.
+
+With ``--store kubo`` every consortium of a run keeps its blocks in them.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,16 +13,42 @@ from engines.kubo import KuboDaemon
 from engines.kubo_swarm import KuboSwarm, create_swarm
 from storage import KuboBlockStore
 
+EMBEDDED, KUBO = "embedded", "kubo"
 _PROJECT = Path(__file__).parents[2]
+_chosen = EMBEDDED
 
 
-@pytest.fixture(scope="session")
-def ipfs_binary() -> Path:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--store",
+        choices=(EMBEDDED, KUBO),
+        default=EMBEDDED,
+        help="where the nodes of tests keep blocks: in their directories, or each in a Kubo daemon",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global _chosen
+    _chosen = config.getoption("--store")
+
+
+def chosen_store() -> str:
+    """Where this run's nodes keep their blocks."""
+    return _chosen
+
+
+def built_ipfs() -> Path:
     """The built ``ipfs``; the test is skipped, saying how to build it, when there is none."""
     try:
         return find_binary(_PROJECT, "ipfs")
     except EngineNotBuilt as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def ipfs_binary() -> Path:
+    """As ``built_ipfs``."""
+    return built_ipfs()
 
 
 @pytest.fixture
@@ -44,3 +73,8 @@ def new_swarm(directory: Path, binary: Path, count: int) -> KuboSwarm:
 def store_of(daemon: KuboDaemon, *, call_seconds: float = 30.0) -> KuboBlockStore:
     """The block store of a daemon."""
     return KuboBlockStore(daemon.rpc_url, daemon.secret_file.read_text().strip(), call_seconds=call_seconds)
+
+
+def kubo_settings(daemon: KuboDaemon) -> dict[str, object]:
+    """What a node's settings say of its daemon."""
+    return {"store": KUBO, "kubo_url": daemon.rpc_url, "kubo_secret_file": str(daemon.secret_file)}

@@ -18,11 +18,13 @@ import pytest
 from chain_fixtures import NODE_MODULES
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from database_fixtures import new_database_url, on_postgres
+from kubo_fixtures import KUBO, built_ipfs, chosen_store, kubo_settings, new_swarm
 
 from crypto.hpke import EncryptionKey
 from crypto.keyring import KeyringSecrets
 from crypto.passphrase import PassphraseCost
 from crypto.signer import AccountKey
+from engines.kubo_swarm import KuboSwarm
 from ledger import calls
 from ledger.anvil import Anvil, find_anvil
 from ledger.chain import Chain
@@ -135,6 +137,8 @@ class Network:
     administrator: AccountKey
     members: list[Member]
     _sender: Sender = field(repr=False)
+    swarm: KuboSwarm | None = None
+    """The members' Kubo daemons, in their order; None where their stores are embedded."""
 
     def member(self, name: str) -> Member:
         return next(member for member in self.members if member.name == name)
@@ -233,6 +237,8 @@ class Network:
             member.http.close()
         self.chain.close()
         self.anvil.kill()
+        if self.swarm is not None:
+            self.swarm.stop()
 
 
 def free_ports(count: int) -> list[int]:
@@ -255,10 +261,12 @@ def start_network(
     *,
     minimum_threshold: int = 2,
     database_url: Callable[[Path], str] | None = None,
+    store: str | None = None,
 ) -> Network:
     """Starts a chain, deploys the contract, makes, enrols and starts the nodes; each has seen all members.
 
-    ``database_url`` gives the database of the node in a directory; as the run was asked for, when absent.
+    ``database_url`` gives the database of the node in a directory, and ``store`` is "embedded" or "kubo"; as the run
+    was asked for, when absent.
     """
     if database_url is None and on_postgres():
         database_url = new_database_url
@@ -272,7 +280,14 @@ def start_network(
     deployment_file.write_text(json.dumps(deployment.to_json()))
     network = Network(anvil, chain, deployment, administrator, [], sender)
     try:
-        for (name, roles), port in zip(members.items(), free_ports(len(members)), strict=True):
+        settings: list[dict[str, object]] = [{} for _ in members]
+        if (store or chosen_store()) == KUBO:
+            network.swarm = new_swarm(directory, built_ipfs(), len(members))
+            network.swarm.start()
+            settings = [kubo_settings(daemon) for daemon in network.swarm.daemons]
+        for (name, roles), port, further in zip(
+            members.items(), free_ports(len(members)), settings, strict=True
+        ):
             place = directory / name.replace(" ", "-").lower()
             enrolment = initialise_node(
                 place,
@@ -282,7 +297,7 @@ def start_network(
                 rpc_url=anvil.url,
                 deployment=deployment_file,
                 cost=CHEAP,
-                further={"database_url": database_url(place)} if database_url else None,
+                further=further | ({"database_url": database_url(place)} if database_url else {}),
             )
             keys = from_json(MemberKeys, enrolment.message)
             sender.send(deployment.address, calls.enrol_member(keys, role_mask(roles), enrolment.signature))
