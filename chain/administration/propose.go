@@ -135,6 +135,9 @@ func (chain *Chain) changeMember(ctx context.Context, administrator []byte, subj
 		return nil, "", fmt.Errorf("member %q: expected an address of 0x and 40 hexadecimal digits", subject)
 	}
 	member := common.HexToAddress(subject)
+	if (member == common.Address{}) {
+		return nil, "", fmt.Errorf("the zero address is no member")
+	}
 	params, err := chain.evmParams(ctx)
 	if err != nil {
 		return nil, "", err

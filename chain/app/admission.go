@@ -29,6 +29,9 @@ import (
 // admitEthereum refuses a transaction of a sender who is no member, a deployment by anyone who may not
 // deploy, and the transaction types that would change code without deploying.
 func admitEthereum(access evmtypes.AccessControl, sender common.Address, tx *ethtypes.Transaction) error {
+	if (sender == common.Address{}) {
+		return errorsmod.Wrap(sdkerrors.ErrUnauthorized, "the zero address sends no transactions")
+	}
 	mayDeploy := contains(access.Create.AccessControlList, sender)
 	if !mayDeploy && !contains(access.Call.AccessControlList, sender) {
 		return errorsmod.Wrapf(sdkerrors.ErrUnauthorized,
@@ -101,7 +104,7 @@ func (app *App) admit(ctx sdk.Context, tx sdk.Tx) error {
 		if transaction == nil {
 			return errorsmod.Wrap(sdkerrors.ErrInvalidRequest, "empty Ethereum transaction")
 		}
-		sender, err := ethtypes.Sender(ethtypes.LatestSignerForChainID(evmtypes.GetEthChainConfig().ChainID), transaction)
+		sender, err := ethtypes.Sender(ethtypes.LatestSigner(evmtypes.GetEthChainConfig()), transaction)
 		if err != nil {
 			return errorsmod.Wrapf(sdkerrors.ErrUnauthorized, "sender of the transaction: %s", err)
 		}

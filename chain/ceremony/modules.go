@@ -108,7 +108,8 @@ func evmState(administrator []byte, plan Plan) *evmtypes.GenesisState {
 	if (deployer == common.Address{}) {
 		deployer = common.BytesToAddress(administrator)
 	}
-	callers := append(slices.Clone(plan.Members), common.BytesToAddress(administrator), deployer)
+	// The zero address signs nothing; on the list it lets eth_call without a sender read contracts.
+	callers := append(slices.Clone(plan.Members), common.BytesToAddress(administrator), deployer, common.Address{})
 	state := evmtypes.DefaultGenesisState()
 	state.Params.EvmDenom = GasDenomination
 	state.Params.ExtendedDenomOptions = &evmtypes.ExtendedDenomOptions{ExtendedDenom: GasDenomination}

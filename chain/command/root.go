@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -179,24 +178,6 @@ func startCommand() *cobra.Command {
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Versions of the libraries that the chain is made of", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			versions := map[string]string{}
-			build, ok := debug.ReadBuildInfo()
-			if !ok {
-				return fmt.Errorf("this binary carries no build information")
-			}
-			versions["go"] = build.GoVersion
-			for _, dependency := range build.Deps {
-				switch dependency.Path {
-				case "github.com/cometbft/cometbft", "github.com/cosmos/cosmos-sdk", "github.com/cosmos/evm", "github.com/ethereum/go-ethereum":
-					version := dependency.Version
-					if dependency.Replace != nil {
-						version = dependency.Replace.Version
-					}
-					versions[dependency.Path[strings.LastIndex(dependency.Path, "/")+1:]] = version
-				}
-			}
-			return print(cmd, versions)
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return print(cmd, node.Versions()) },
 	}
 }

@@ -53,7 +53,8 @@ const (
 	// DefaultCommitTimeout gives blocks about every half second with four validators.
 	DefaultCommitTimeout = 250 * time.Millisecond
 
-	proposeTimeout = 500 * time.Millisecond // what each turn of a dead validator costs
+	proposeTimeout  = 500 * time.Millisecond // what each turn of a dead validator costs
+	shutdownTimeout = 2 * time.Second
 )
 
 // Configured is what Configure answers.

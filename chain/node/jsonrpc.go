@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/big"
 	"net/http"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -18,7 +19,6 @@ import (
 	"github.com/cosmos/evm/rpc/namespaces/ethereum/eth"
 	"github.com/cosmos/evm/rpc/namespaces/ethereum/eth/filters"
 	ethnet "github.com/cosmos/evm/rpc/namespaces/ethereum/net"
-	"github.com/cosmos/evm/rpc/namespaces/ethereum/web3"
 	"github.com/cosmos/evm/rpc/stream"
 	rpctypes "github.com/cosmos/evm/rpc/types"
 	evmserver "github.com/cosmos/evm/server"
@@ -37,18 +37,19 @@ import (
 type ethAPI struct {
 	inner *eth.PublicAPI
 	logs  *filters.PublicFilterAPI
+	index evmservertypes.EVMTxIndexer
 }
 
 // netAPI and web3API are the same for the two small namespaces.
 type netAPI struct{ inner *ethnet.PublicAPI }
 
-type web3API struct{ inner *web3.PublicAPI }
+type web3API struct{ version string }
 
 func (a *netAPI) Version() string { return a.inner.Version() }
 
 func (a *netAPI) PeerCount() hexutil.Uint { return hexutil.Uint(a.inner.PeerCount()) }
 
-func (a *web3API) ClientVersion() string { return a.inner.ClientVersion() }
+func (a *web3API) ClientVersion() string { return a.version }
 
 func (a *ethAPI) ChainId() (*hexutil.Big, error) { return a.inner.ChainId() } //nolint:revive // eth_chainId
 
@@ -84,7 +85,12 @@ func (a *ethAPI) GetTransactionByHash(hash common.Hash) (*rpctypes.RPCTransactio
 	return a.inner.GetTransactionByHash(hash)
 }
 
+// GetTransactionReceipt answers null at once for a transaction that is in no block; the library would
+// wait up to a minute for one that is still in the mempool.
 func (a *ethAPI) GetTransactionReceipt(hash common.Hash) (map[string]any, error) {
+	if _, err := a.index.GetByTxHash(hash); err != nil {
+		return nil, nil //nolint:nilerr // not indexed means not mined; the caller asks again
+	}
 	return a.inner.GetTransactionReceipt(hash)
 }
 
@@ -116,7 +122,15 @@ func (a *ethAPI) EstimateGas(args evmtypes.TransactionArgs, block *rpctypes.Bloc
 	return a.inner.EstimateGas(args, block, overrides)
 }
 
+// GetLogs starts at block 1 when asked from block 0, which does not exist here and which the library
+// would take for the latest block.
 func (a *ethAPI) GetLogs(ctx context.Context, criteria ethfilters.FilterCriteria) ([]*ethtypes.Log, error) {
+	if criteria.ToBlock != nil && criteria.ToBlock.Sign() == 0 {
+		return []*ethtypes.Log{}, nil
+	}
+	if criteria.FromBlock != nil && criteria.FromBlock.Sign() == 0 {
+		criteria.FromBlock = big.NewInt(1)
+	}
 	return a.logs.GetLogs(ctx, criteria)
 }
 
@@ -125,14 +139,16 @@ func (a *ethAPI) SendRawTransaction(data hexutil.Bytes) (common.Hash, error) {
 }
 
 // newJSONRPC returns the handler of the allowed methods, single and in batches.
-func newJSONRPC(serverCtx *server.Context, clientCtx client.Context, config evmconfig.Config, back *backend.Backend, events *stream.RPCStream) (http.Handler, error) {
+func newJSONRPC(serverCtx *server.Context, clientCtx client.Context, config evmconfig.Config,
+	back *backend.Backend, index evmservertypes.EVMTxIndexer, events *stream.RPCStream,
+) (http.Handler, error) {
 	rpcServer := ethrpc.NewServer()
 	rpcServer.SetBatchLimits(config.JSONRPC.BatchRequestLimit, config.JSONRPC.BatchResponseMaxSize)
 	rpcServer.SetHTTPBodyLimit(config.JSONRPC.HTTPBodyLimit)
 	for namespace, service := range map[string]any{
-		"eth":  &ethAPI{inner: eth.NewPublicAPI(serverCtx.Logger, back), logs: filters.NewPublicAPI(serverCtx.Logger, clientCtx, events, back)},
+		"eth":  &ethAPI{inner: eth.NewPublicAPI(serverCtx.Logger, back), logs: filters.NewPublicAPI(serverCtx.Logger, clientCtx, events, back), index: index},
 		"net":  &netAPI{inner: ethnet.NewPublicAPI(serverCtx, clientCtx)},
-		"web3": &web3API{inner: web3.NewPublicAPI()},
+		"web3": &web3API{version: Versions().ClientVersion()},
 	} {
 		if err := rpcServer.RegisterName(namespace, service); err != nil {
 			return nil, fmt.Errorf("JSON-RPC namespace %s: %w", namespace, err)
@@ -149,7 +165,7 @@ func serveJSONRPC(ctx context.Context, serverCtx *server.Context, clientCtx clie
 	events := stream.NewRPCStreams(clientCtx.Client.(rpcclient.EventsClient), serverCtx.Logger, clientCtx.TxConfig.TxDecoder())
 	application.RegisterPendingTxListener(events.ListenPendingTx)
 	back := backend.NewBackend(serverCtx, clientCtx, index, application.Mempool, backend.WithLogger(serverCtx.Logger))
-	handler, err := newJSONRPC(serverCtx, clientCtx, config, back, events)
+	handler, err := newJSONRPC(serverCtx, clientCtx, config, back, index, events)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/viper"
@@ -121,7 +120,8 @@ func serve(ctx context.Context, serverCtx *server.Context, application *app.App,
 	if err != nil {
 		return fmt.Errorf("open the transaction index: %w", err)
 	}
-	defer func() { _ = indexDB.Close() }() // the process ends after it; writes are synced one by one
+	// The index is not closed: the library's indexing service cannot be ended, only the process can. What
+	// a crash takes from the index is indexed again at the next start.
 	index := indexer.NewKVIndexer(indexDB, serverCtx.Logger.With("indexer", "evm"), clientCtx)
 	if err := indexFromGenesis(ctx, index, comet); err != nil {
 		return err
@@ -196,5 +196,3 @@ func load(home string) (*viper.Viper, *cmtcfg.Config, error) {
 	}
 	return options, comet, nil
 }
-
-const shutdownTimeout = 2 * time.Second

@@ -1,0 +1,146 @@
+package node
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/stretchr/testify/require"
+
+	"phr.example/chain/ceremony"
+)
+
+// The JSON-RPC server offers the exported methods of these types; a method added to one of them is
+// offered to whoever reaches the port, so the list is written down twice.
+func TestJSONRPC_MethodsOffered_AreExactlyTheAllowlist(t *testing.T) {
+	allowed := strings.Fields(`eth_blockNumber eth_call eth_chainId eth_estimateGas eth_feeHistory eth_gasPrice
+		eth_getBalance eth_getBlockByHash eth_getBlockByNumber eth_getBlockReceipts eth_getBlockTransactionCountByNumber
+		eth_getCode eth_getLogs eth_getProof eth_getStorageAt eth_getTransactionByHash eth_getTransactionCount
+		eth_getTransactionReceipt eth_maxPriorityFeePerGas eth_sendRawTransaction eth_syncing
+		net_peerCount net_version web3_clientVersion`)
+	offered := []string{}
+	for namespace, service := range map[string]any{"eth": &ethAPI{}, "net": &netAPI{}, "web3": &web3API{}} {
+		kind := reflect.TypeOf(service)
+		for i := range kind.NumMethod() {
+			name := kind.Method(i).Name
+			offered = append(offered, namespace+"_"+strings.ToLower(name[:1])+name[1:])
+		}
+	}
+	require.ElementsMatch(t, allowed, offered)
+}
+
+func TestAllowedNodes_EditedWhileRunning_AreReadAgain(t *testing.T) {
+	home := t.TempDir()
+	nodes := allowedNodes(home)
+	known, unknown := strings.Repeat("a", 40), strings.Repeat("b", 40)
+	require.NoError(t, os.Mkdir(filepath.Join(home, "config"), 0o700))
+	require.Error(t, nodes.permit(known), "without a file nobody connects")
+
+	write := func(content string) {
+		require.NoError(t, os.WriteFile(nodes.path(), []byte(content), 0o600))
+	}
+	write(`{"nodes":["` + known + `"]}`)
+	require.NoError(t, nodes.permit(known))
+	require.ErrorContains(t, nodes.permit(unknown), unknown)
+	require.Error(t, nodes.permit(""))
+	write(`{"nodes":["` + unknown + `"]}`)
+	require.NoError(t, nodes.permit(unknown))
+	require.Error(t, nodes.permit(known))
+	write(`{"nodes":`)
+	require.Error(t, nodes.permit(unknown), "a broken file permits nobody")
+	write(`{"nodes":["` + known + `"]}` + strings.Repeat(" ", maximumConfigBytes))
+	require.ErrorContains(t, nodes.permit(known), "larger")
+}
+
+func settings(t *testing.T) Settings {
+	t.Helper()
+	home := filepath.Join(t.TempDir(), "hospital")
+	identity, err := ceremony.MakeKeys(home, "Hospital")
+	require.NoError(t, err)
+	return Settings{
+		Home: home, GenesisPath: genesis(t, "phr-test", identity), P2PListen: "127.0.0.1:1", JSONRPC: "127.0.0.1:2", CometRPC: "[::1]:3",
+		Peers: []string{strings.Repeat("a", 40) + "@127.0.0.1:4"}, CommitTimeout: DefaultCommitTimeout, Pruning: "nothing", LogLevel: "warn",
+	}
+}
+
+func genesis(t *testing.T, chainID string, identity ceremony.ValidatorIdentity) string {
+	t.Helper()
+	content, err := ceremony.Genesis(ceremony.Plan{
+		ChainID: chainID, EVMChainID: 7201, Administrator: common.HexToAddress("0x01"),
+		Validators: []ceremony.ValidatorIdentity{identity}, GenesisTime: time.Unix(1_700_000_000, 0),
+	})
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "genesis.json")
+	require.NoError(t, os.WriteFile(path, content, 0o600))
+	return path
+}
+
+func TestConfigure_WritesFiles_ThatCloseEveryOtherDoor(t *testing.T) {
+	configuredSettings := settings(t)
+	configured, err := Configure(configuredSettings)
+	require.NoError(t, err)
+	options, comet, err := load(configuredSettings.Home)
+	require.NoError(t, err)
+	require.True(t, comet.FilterPeers)
+	require.False(t, comet.P2P.PexReactor)
+	require.False(t, comet.RPC.Unsafe)
+	require.Empty(t, comet.RPC.CORSAllowedOrigins)
+	require.Empty(t, comet.RPC.PprofListenAddress)
+	require.False(t, comet.Instrumentation.Prometheus)
+	require.False(t, comet.Storage.DiscardABCIResponses, "receipts of every height")
+	require.Equal(t, 500*time.Millisecond, comet.Consensus.TimeoutPropose)
+	require.Equal(t, []string{strings.Repeat("a", 40)}, configured.AllowedNodes)
+	require.NoError(t, allowedNodes(configuredSettings.Home).permit(strings.Repeat("a", 40)))
+	for _, off := range []string{"api.enable", "grpc.enable", "grpc-web.enable", "telemetry.enabled"} {
+		require.False(t, options.GetBool(off), off)
+	}
+	require.Equal(t, "nothing", options.GetString("pruning"))
+	require.Equal(t, uint64(0), options.GetUint64("min-retain-blocks"))
+	require.Equal(t, uint64(7201), options.GetUint64("evm.evm-chain-id"))
+	require.GreaterOrEqual(t, options.GetInt("evm.mempool.account-slots"), 1000)
+
+	_, err = Configure(configuredSettings)
+	require.NoError(t, err, "it may be run again")
+}
+
+func TestConfigure_UnfitSettings_AreRefusedAndNothingIsWritten(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*testing.T, *Settings)
+		reason string
+	}{
+		"public JSON-RPC":    {func(_ *testing.T, s *Settings) { s.JSONRPC = "0.0.0.0:8545" }, "loopback"},
+		"public CometBFT":    {func(_ *testing.T, s *Settings) { s.CometRPC = "192.0.2.1:26657" }, "loopback"},
+		"peer without id":    {func(_ *testing.T, s *Settings) { s.Peers = []string{"127.0.0.1:26656"} }, "ID@host:port"},
+		"unknown pruning":    {func(_ *testing.T, s *Settings) { s.Pruning = "some" }, "--pruning"},
+		"no port":            {func(_ *testing.T, s *Settings) { s.P2PListen = "127.0.0.1" }, "--p2p-listen"},
+		"home without keys":  {func(t *testing.T, s *Settings) { s.Home = t.TempDir() }, "phr-chain init"},
+		"genesis is missing": {func(_ *testing.T, s *Settings) { s.GenesisPath += "x" }, "no such file"},
+		"genesis too large": {func(t *testing.T, s *Settings) {
+			s.GenesisPath = filepath.Join(t.TempDir(), "genesis.json")
+			require.NoError(t, os.WriteFile(s.GenesisPath, make([]byte, maximumGenesisBytes+1), 0o600))
+		}, "larger"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			changed := settings(t)
+			test.change(t, &changed)
+			_, err := Configure(changed)
+			require.ErrorContains(t, err, test.reason)
+			require.NoFileExists(t, filepath.Join(changed.Home, "config", "app.toml"))
+		})
+	}
+}
+
+func TestConfigure_GenesisOfAnotherChain_IsNotPutInTheSameHome(t *testing.T) {
+	first := settings(t)
+	_, err := Configure(first)
+	require.NoError(t, err)
+	other, err := ceremony.MakeKeys(filepath.Join(t.TempDir(), "x"), "Other")
+	require.NoError(t, err)
+	first.GenesisPath = genesis(t, "phr-other", other)
+	_, err = Configure(first)
+	require.ErrorContains(t, err, "another genesis")
+}
