@@ -38,7 +38,7 @@ START_SECONDS = 90.0
 _COMMAND_SECONDS = 60.0
 _DESCRIPTION_BYTES = 1024 * 1024
 _ADDRESS_BYTES = 20
-_NOT_OF_A_SLUG = re.compile(r"[^a-z0-9]+")
+_NOT_OF_A_SLUG = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class BftChain:
     def status(self, index: int) -> dict[str, Any]:
         """What ``phr-chain status`` says of one running validator; raises EngineFailed."""
         home = self.validators[index].directory
-        return _run(self.binary, home, "status", "--home", str(home))
+        return run_program(self.binary, home, "status", "--home", str(home))
 
 
 def create_chain(
@@ -203,7 +203,7 @@ def create_chain(
         EngineFailed: the program refuses a step, or the validators' digests of the genesis differ.
     """
     names = tuple(names) or tuple(f"validator-{number}" for number in range(1, count + 1))
-    slugs = [_slug(name) for name in names]
+    slugs = [slug_of(name) for name in names]
     if len(set(slugs)) < len(slugs) or not all(slugs):
         raise EnginesError(
             f"expected validators with different names of letters and digits; came {', '.join(names)}"
@@ -215,7 +215,7 @@ def create_chain(
         raise EnginesError(f"{directory} has a chain already: nothing was changed")
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     homes = [directory / "validators" / slug for slug in slugs]
-    identities = [_make_keys(binary, home, name) for home, name in zip(homes, names, strict=True)]
+    identities = [make_validator_keys(binary, home, name) for home, name in zip(homes, names, strict=True)]
     genesis_sha256 = _make_genesis(
         binary, homes, administrator, members, evm_chain_id=evm_chain_id, deployer=deployer
     )
@@ -225,9 +225,9 @@ def create_chain(
         for number, (home, name, identity) in enumerate(zip(homes, names, identities, strict=True))
     )
     for validator in validators:
-        _configure(binary, validator, validators, commit_timeout_milliseconds)
+        configure_validator(binary, validator, validators, commit_timeout_milliseconds)
     chain = BftChain(directory, binary, CHAIN_ID, evm_chain_id, genesis_sha256, validators)
-    atomic_write_private(directory / DESCRIPTION_FILE, _description(chain))
+    atomic_write_private(directory / DESCRIPTION_FILE, describe_chain(chain))
     return chain
 
 
@@ -264,7 +264,8 @@ def open_chain(directory: Path, binary: Path) -> BftChain:
         raise EnginesError(f"expected a chain's description in {path}: {error}") from error
 
 
-def _description(chain: BftChain) -> bytes:
+def describe_chain(chain: BftChain) -> bytes:
+    """The content of ``chain.json``: what :func:`open_chain` reads."""
     return orjson.dumps(
         {
             "chain_id": chain.chain_id,
@@ -286,12 +287,12 @@ def _description(chain: BftChain) -> bytes:
     )
 
 
-def _make_keys(binary: Path, home: Path, name: str) -> dict[str, Any]:
+def make_validator_keys(binary: Path, home: Path, name: str) -> dict[str, Any]:
     """A validator's keys, made once; the public half."""
     public_half = home / "validator.json"
     if not public_half.exists():
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _run(binary, home, "init", "--home", str(home), "--name", name)
+        run_program(binary, home, "init", "--home", str(home), "--name", name)
     found: dict[str, Any] = orjson.loads(public_half.read_bytes())
     return found
 
@@ -313,7 +314,7 @@ def _make_genesis(
     given += [part for member in members for part in ("--member", "0x" + member.hex())]
     given += [part for home in homes for part in ("--validator", str(home / "validator.json"))]
     digests = {
-        str(_run(binary, home, "genesis", *given, "--out", str(home / "genesis.json"))["sha256"])
+        str(run_program(binary, home, "genesis", *given, "--out", str(home / "genesis.json"))["sha256"])
         for home in homes
     }
     if len(digests) != 1:
@@ -321,12 +322,19 @@ def _make_genesis(
     return digests.pop()
 
 
-def _configure(
+def configure_validator(
     binary: Path,
     validator: ValidatorPlace,
     validators: Sequence[ValidatorPlace],
-    commit_timeout_milliseconds: int | None,
+    commit_timeout_milliseconds: int | None = None,
 ) -> None:
+    """Writes a validator's configuration, with all others as its peers and allowed nodes; it may run.
+
+    It reads the list of allowed nodes at each connection, and the rest when it starts.
+
+    Raises:
+        EngineFailed: the program refuses, such as for another chain's genesis.
+    """
     home = validator.directory
     given = ["--home", str(home), "--genesis", str(home / "genesis.json")]
     given += ["--p2p-listen", f"127.0.0.1:{validator.p2p_port}"]
@@ -337,10 +345,10 @@ def _configure(
             given += ["--peer", f"{other.node_id}@127.0.0.1:{other.p2p_port}"]
     if commit_timeout_milliseconds is not None:
         given += ["--commit-timeout", f"{commit_timeout_milliseconds}ms"]
-    _run(binary, home, "configure", *given)
+    run_program(binary, home, "configure", *given)
 
 
-def _run(binary: Path, home: Path, *arguments: str) -> dict[str, Any]:
+def run_program(binary: Path, home: Path, *arguments: str) -> dict[str, Any]:
     """One command of the program, by the JSON document that it prints."""
     try:
         done = subprocess.run(
@@ -370,5 +378,6 @@ def _environment(home: Path) -> dict[str, str]:
     return {"HOME": str(home), "PATH": os.defpath}
 
 
-def _slug(name: str) -> str:
+def slug_of(name: str) -> str:
+    """A validator's folder: its name in lower case, letters of every script and digits."""
     return _NOT_OF_A_SLUG.sub("-", name.lower()).strip("-")
