@@ -1,4 +1,4 @@
-"""`phr admin`: the consortium's administrator enrols and suspends members. It can do nothing else."""
+"""`phr admin`: what the consortium's administrator can do, and nothing else: members, their roles, the seal."""
 
 from pathlib import Path
 
@@ -153,6 +153,83 @@ def suspend(
         return emit_json({"member": found.address, "active": reinstate, "block_number": receipt.block_number})
     said = _('"{name}" is reinstated.') if reinstate else _('"{name}" is suspended.')
     say(said.format(name=found.name))
+
+
+@app.command(epilog='phr admin roles "Busan Hospital" --role provider,consumer')
+def roles(
+    member: str = typer.Argument(help=_("The member's name, or part of it.")),
+    role: list[str] = typer.Option(
+        ...,
+        "--role",
+        "-r",
+        help=_("All roles that it has from now on; several are allowed."),
+    ),
+    passphrase_file: Path | None = _PASSPHRASE,
+    network: Path | None = NETWORK_OPTION,
+    as_json: bool = JSON_OPTION,
+    yes: bool = YES_OPTION,
+) -> None:
+    """Give a member other roles, in the place of those that it has. Shares that it holds stay with it."""
+    from cli.administration import Administration, parse_roles, pick_member
+
+    wanted = parse_roles(split_words(role))
+    labels = ", ".join(one.label for one in wanted)
+    with Administration.open(find_network(network), passphrase_file) as admin:
+        found = pick_member(member, admin.members())
+        confirm(
+            _('Give "{name}" the roles {roles}, instead of {former}?').format(
+                name=found.name, roles=labels, former=", ".join(one.label for one in found.roles) or "-"
+            ),
+            yes,
+            as_json,
+        )
+        with working(_("writing to the ledger")):
+            receipt = admin.set_roles(found.address, wanted)
+    if as_json:
+        return emit_json({"member": found.address, "roles": labels, "block_number": receipt.block_number})
+    say(_('"{name}" is now: {roles}.').format(name=found.name, roles=labels))
+
+
+@app.command(epilog="phr admin seal --successor successor/deployment.json")
+def seal(
+    successor: Path = typer.Option(
+        ..., "--successor", help=_("The deployment of the contract that follows this one.")
+    ),
+    passphrase_file: Path | None = _PASSPHRASE,
+    network: Path | None = NETWORK_OPTION,
+    as_json: bool = JSON_OPTION,
+    yes: bool = YES_OPTION,
+) -> None:
+    """Seal the ledger for good, in favour of another: nothing new, while revoking, denying and freezing go on."""
+    from cli.administration import Administration
+    from cli.replayed import read_deployment
+
+    following = read_deployment(successor)
+    with Administration.open(find_network(network), passphrase_file) as admin:
+        if following.address == admin.deployment.address:
+            raise CommandError(
+                _("expected another contract as successor; {file} names the one that is to be sealed").format(
+                    file=successor
+                ),
+                ExitCode.BAD_INPUT,
+            )
+        if following.chain_id == admin.deployment.chain_id:
+            from ledger.provenance import verify_origin
+
+            verify_origin(admin.chain, following)
+        confirm(
+            _(
+                "Seal the ledger {sealed} in favour of {successor}? For good: nobody is enrolled or registered, and "
+                "nothing published, granted or requested here any more."
+            ).format(sealed=short_hex(admin.deployment.address), successor=short_hex(following.address)),
+            yes,
+            as_json,
+        )
+        with working(_("writing to the ledger")):
+            receipt = admin.seal(following.address)
+    if as_json:
+        return emit_json({"successor": following.address, "block_number": receipt.block_number})
+    say(_("The ledger is sealed; its successor is 0x{address}.").format(address=following.address.hex()))
 
 
 @app.command(epilog="phr admin members")

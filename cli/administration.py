@@ -152,6 +152,14 @@ class Administration:
         """Suspend or reinstate a member (20 bytes)."""
         return self.send(calls.set_member_active(member, active))
 
+    def set_roles(self, member: bytes, roles: Sequence[Role]) -> Receipt:
+        """Set a member's roles (of an account of 20 bytes) in the place of those that it has."""
+        return self.send(calls.set_member_roles(member, role_mask(roles)))
+
+    def seal(self, successor: bytes) -> Receipt:
+        """Seal the ledger for good; ``successor`` (20 bytes) is the contract that follows it."""
+        return self.send(calls.seal(successor))
+
     def members(self) -> list[ListedMember]:
         """The members as on the ledger."""
         return listed_members(self.chain, self.deployment)

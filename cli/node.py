@@ -9,7 +9,7 @@ import typer
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
 from cli.moving import move_blocks
-from cli.output import JSON_OPTION, emit_json, say, table
+from cli.output import JSON_OPTION, emit_json, say, table, working
 from cli.saving import check_new_file, save
 from cli.texts import _
 
@@ -149,6 +149,34 @@ def enrolment(directory: Path = _DIRECTORY, as_json: bool = JSON_OPTION) -> None
 
 
 app.command("move-blocks", epilog="phr node move-blocks seoul --to kubo")(move_blocks)
+
+
+@app.command(epilog="phr node rotate seoul --endpoint https://records.seoul.example")
+def rotate(
+    directory: Path = _DIRECTORY,
+    endpoint: str | None = typer.Option(
+        None, "--endpoint", help=_("The URL under which others reach this node from now on.")
+    ),
+    keep_keys: bool = typer.Option(False, "--keep-keys", help=_("Change the endpoint alone.")),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Give a stopped node new encryption and transport keys on the ledger; again after a failure finishes it."""
+    from node.rotation import rotate as change
+
+    if keep_keys and endpoint is None:
+        raise CommandError(
+            _("expected --endpoint with --keep-keys: nothing else is left to change"), ExitCode.USAGE
+        )
+    with working(_("writing to the ledger")):
+        rotated = change(directory, new_keys=not keep_keys, endpoint=endpoint)
+    if as_json:
+        return emit_json(
+            {"version": rotated.version, "endpoint": rotated.endpoint, "keys_changed": rotated.keys_changed}
+        )
+    said = _("The ledger names version {version} of this member's keys, reached at {endpoint}.")
+    say(said.format(version=rotated.version, endpoint=rotated.endpoint))
+    if rotated.keys_changed:
+        say(_("Back up the keystore, then start the node: it holds the old encryption keys as well."))
 
 
 @app.command(epilog="phr node staff seoul park --role physician --token-file park.token")

@@ -69,6 +69,11 @@ class MemberEnrolled(Event):
     roles: Uint16
 
 
+def profile_digest(name: bytes, endpoint: bytes) -> bytes:
+    """keccak256(abi.encode(name, endpoint)) of a member's name and endpoint in UTF-8, as the contract stores it."""
+    return keccak(abi_encode(["bytes", "bytes"], [name, endpoint]))
+
+
 @dataclass(frozen=True, slots=True)
 class MemberKeysChanged(Event):
     """A member's whole keys, name and endpoint.
@@ -96,8 +101,8 @@ class MemberKeysChanged(Event):
 
     @property
     def profile_digest(self) -> bytes:
-        """keccak256(abi.encode(name, endpoint)), as the contract stores it."""
-        return keccak(abi_encode(["bytes", "bytes"], [self.name_bytes, self.endpoint_bytes]))
+        """As the contract stores it."""
+        return profile_digest(self.name_bytes, self.endpoint_bytes)
 
 
 @dataclass(frozen=True, slots=True)

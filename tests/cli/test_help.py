@@ -20,9 +20,9 @@ PROMISED = {
     "member": "request read patients",
     "auditor": "history verify open export",
     "researcher": "replay query",
-    "node": "init keys kubo run status enrolment staff move-blocks",
+    "node": "init keys kubo rotate run status enrolment staff move-blocks",
     "network": "up down status join",
-    "admin": "create deploy enrol suspend members",
+    "admin": "create deploy enrol roles suspend seal members",
 }
 
 

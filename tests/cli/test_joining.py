@@ -231,3 +231,66 @@ def test_file_that_names_no_peer_is_refused(ipfs: Path, tmp_path: Path, text: st
     (tmp_path / "peer.json").write_text(text)
     run("node", "kubo", tmp_path / "kubo", "--peer", tmp_path / "peer.json", expect=ExitCode.BAD_INPUT)
     assert (tmp_path / "kubo" / "repository" / "config").read_bytes() == before
+
+
+def _enrolled(founded: Founded, tmp_path: Path, name: str = "Seoul Hospital") -> str:
+    run("network", "join", founded.place, *founded.on_chain)
+    node = tmp_path / "node"
+    run("node", "init", node, "--name", name, "--endpoint", "http://127.0.0.1:1", *founded.on_chain)
+    founded.admin("enrol", node / "enrolment.json", "--role", "provider,consumer,custodian")
+    return name
+
+
+def test_administrator_gives_a_member_other_roles(founded: Founded, tmp_path: Path) -> None:
+    name = _enrolled(founded, tmp_path)
+    founded.admin("roles", name, "--role", "consumer,auditor")
+    [listed] = run("admin", "members", "--network", founded.place, "--json").document
+    assert set(listed["roles"]) == {"consumer", "auditor"}
+    founded.admin("roles", name, "--role", "king", expect=ExitCode.USAGE)
+
+
+def _successor(founded: Founded, out: Path) -> Path:
+    run(
+        *("admin", "deploy", "--administrator", founded.place / "administrator", "--engine", "anvil"),
+        *("--passphrase-file", founded.passphrase, "--rpc", founded.anvil.url, "--threshold", 3),
+        *("--out", out, "--yes"),
+    )
+    return out
+
+
+def test_sealed_ledger_names_its_successor_and_enrols_nobody(founded: Founded, tmp_path: Path) -> None:
+    name = _enrolled(founded, tmp_path)
+    successor = _successor(founded, tmp_path / "successor.json")
+    sealed = founded.admin("seal", "--successor", successor, "--json").document
+    assert sealed["successor"].casefold() == json.loads(successor.read_text())["address"].casefold()
+    refused = founded.admin("seal", "--successor", successor, expect=ExitCode.REFUSED)
+    assert "sealed" in refused.line
+    # What protects goes on.
+    founded.admin("suspend", name)
+    again = tmp_path / "again"
+    run("node", "init", again, "--name", "Late", "--endpoint", "http://127.0.0.1:2", *founded.on_chain)
+    late = founded.admin("enrol", again / "enrolment.json", "--role", "provider", expect=ExitCode.REFUSED)
+    assert "use its successor" in late.line
+
+
+def test_ledger_is_never_sealed_in_favour_of_itself_or_of_what_is_no_ledger(
+    founded: Founded, tmp_path: Path
+) -> None:
+    name = _enrolled(founded, tmp_path)
+    founded.admin("seal", "--successor", founded.deployment, expect=ExitCode.BAD_INPUT)
+    nowhere = json.loads(founded.deployment.read_text()) | {"address": "0x" + "11" * 20}
+    (tmp_path / "nowhere.json").write_text(json.dumps(nowhere))
+    founded.admin("seal", "--successor", tmp_path / "nowhere.json", expect=ExitCode.FAILED)
+    founded.admin("roles", name, "--role", "consumer")
+
+
+def test_node_rotates_its_keys_by_command(founded: Founded, tmp_path: Path) -> None:
+    _enrolled(founded, tmp_path)
+    node = tmp_path / "node"
+    before = (node / "keystore").read_bytes()
+    rotated = run("node", "rotate", node, "--endpoint", "https://seoul.example", "--json").document
+    assert rotated == {"version": 2, "endpoint": "https://seoul.example", "keys_changed": True}
+    [listed] = run("admin", "members", "--network", founded.place, "--json").document
+    assert (listed["key_version"], listed["endpoint"]) == (2, "https://seoul.example")
+    assert (node / "keystore").read_bytes() != before
+    run("node", "rotate", node, "--keep-keys", expect=ExitCode.USAGE)
