@@ -91,6 +91,12 @@ class Consortium:
             endpoint.close()
 
 
+@pytest.fixture(scope="session")
+def chain_host(anvil: Anvil) -> Anvil:
+    """These tests hold the chain still: validators that fail or lie are in tests/network."""
+    return anvil
+
+
 @pytest.fixture
 def new_consortium(new_ledger: Callable[[], LedgerWorld]) -> Iterator[Callable[..., Consortium]]:
     made: list[Consortium] = []
@@ -337,15 +343,24 @@ def other_chain(tmp_path: Path) -> Iterator[Anvil]:
     with Anvil(
         tmp_path / "other", binary=find_anvil(NODE_MODULES), block_seconds=None, genesis_time=1
     ) as one:
-        one.mine(200)
         yield one
+
+
+def put_on(other: Anvil, consortium: Consortium, endpoints: list[LyingEndpoint]) -> None:
+    """Endpoints whose upstream is another chain now, which is as long as the true one."""
+    with other.chain() as chain:
+        missing = consortium.world.chain.final_block().number + 5 - chain.final_block().number
+    if missing > 0:
+        other.mine(missing)
+    for endpoint in endpoints:
+        endpoint.upstream = other.url
 
 
 @FIRST_AND_SECOND
 def test_advance_endpoint_of_another_chain_is_named_and_never_used(
     consortium: Consortium, liar: int, other_chain: Anvil
 ) -> None:
-    consortium.endpoints[liar].upstream = other_chain.url
+    put_on(other_chain, consortium, [consortium.endpoints[liar]])
     consortium.happen()
     consortium.require_truth()
     consortium.require_named(liar)
@@ -355,8 +370,7 @@ def test_advance_endpoint_of_another_chain_is_named_and_never_used(
 def test_advance_every_endpoint_on_another_chain_is_fatal(consortium: Consortium, other_chain: Anvil) -> None:
     consortium.happen()
     consortium.require_truth()
-    for endpoint in consortium.endpoints:
-        endpoint.upstream = other_chain.url
+    put_on(other_chain, consortium, consortium.endpoints)
     with pytest.raises(ChainReplaced):
         consortium.follower.advance()
 
@@ -366,8 +380,7 @@ def test_advance_others_replaced_and_the_last_one_down_waits_for_it(
 ) -> None:
     consortium.happen()
     consortium.require_truth()
-    for endpoint in consortium.endpoints[:3]:
-        endpoint.upstream = other_chain.url
+    put_on(other_chain, consortium, consortium.endpoints[:3])
     consortium.endpoints[3].down()
     with pytest.raises(ChainUnreachable):
         consortium.follower.advance()
@@ -380,7 +393,7 @@ def test_restart_held_to_what_the_store_has_leaves_the_endpoint_that_denies_it(
 ) -> None:
     consortium.happen()
     consortium.require_truth()
-    consortium.endpoints[0].upstream = other_chain.url
+    put_on(other_chain, consortium, consortium.endpoints[:1])
     consortium.chain.close()
     consortium.chain = consortium.connect()
     consortium.follower = Follower(consortium.chain, consortium.world.deployment, consortium.store)
