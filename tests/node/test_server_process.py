@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from node_fixtures import HOSPITAL, Member, Network
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from ledger.follow import Checkpoint
 from node.config import NodeConfig
@@ -22,7 +22,7 @@ from node.errors import ConfigurationError
 from node.event_codec import decode, encode
 from node.follow_store import DatabaseFollowStore
 from node.node import Node
-from node.tables import events, schema_version
+from node.tables import events
 
 
 @contextmanager
@@ -106,7 +106,7 @@ def test_replaced_chain_ends_the_process_with_the_reason(member: Member) -> None
 def test_configuration_that_cannot_be_used_ends_the_process_with_the_reason(member: Member) -> None:
     database = Database(NodeConfig.load(member.directory).database)
     with database.begin() as connection:
-        connection.execute(update(schema_version).values(version=99))
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     ended = subprocess.run(
         [sys.executable, "-m", "node", str(member.directory)], capture_output=True, text=True, check=False
     )
