@@ -16,7 +16,7 @@ from crypto.header import Header
 from crypto.streamed_opening import StreamedContent
 from ledger.entities import Record
 from node.collaborators import SYSTEM_CLOCK, Clock
-from node.errors import NodeError, NotFound, TooMany
+from node.errors import NodeError, NotAllowed, NotFound, TooMany
 from storage import BlockSource, Cid, StorageError, unixfs
 from wire.staff import Download, DownloadOutcome
 
@@ -31,6 +31,7 @@ class _Opened:
     record: Record
     header: Header
     data_key: bytes = field(repr=False)
+    denied_now: Callable[[], str | None]
     expires_at: float
     outcome: DownloadOutcome
 
@@ -53,8 +54,18 @@ class Downloads:
         self._lock = threading.Lock()
         self._opened: dict[str, _Opened] = {}
 
-    def offer(self, staff_id: str, record: Record, header: Header, data_key: bytes) -> tuple[Download, str]:
+    def offer(
+        self,
+        staff_id: str,
+        record: Record,
+        header: Header,
+        data_key: bytes,
+        denied_now: Callable[[], str | None],
+    ) -> tuple[Download, str]:
         """What a person may now fetch, and its media type; the content's start was opened to tell.
+
+        Args:
+            denied_now: why the ledger's rules would deny the same access at this moment, in words; or None.
 
         Raises:
             crypto.CryptoError, storage.StorageError, NodeError: it does not open, or its blocks cannot be had.
@@ -63,7 +74,13 @@ class Downloads:
         content = self._content(record, header, data_key)
         download_id, now = secrets.token_hex(16), self._clock()
         opened = _Opened(
-            staff_id, record, header, data_key, now + OPEN_SECONDS, DownloadOutcome(state="open", detail="")
+            staff_id,
+            record,
+            header,
+            data_key,
+            denied_now,
+            now + OPEN_SECONDS,
+            DownloadOutcome(state="open", detail=""),
         )
         with self._lock:
             self._opened = {key: each for key, each in self._opened.items() if each.expires_at > now}
@@ -82,9 +99,14 @@ class Downloads:
 
         Raises:
             NotFound: nothing of this id is open to this person.
+            NotAllowed: it was permitted, and the patient revoked it or the like since.
             crypto.CryptoError, storage.StorageError, NodeError: as ``offer``.
         """
         opened = self._of(staff_id, download_id)
+        if (reason := opened.denied_now()) is not None:
+            with self._lock:
+                self._opened.pop(download_id, None)
+            raise NotAllowed(f"this was permitted and would be denied now: {reason}", code="denied-now")
         content = self._content(opened.record, opened.header, opened.data_key)
         return DownloadContent(
             content.signed.media_type, content.content_bytes, self._noting(opened, iter(content))

@@ -14,7 +14,9 @@ from crypto.jws import verify_detached
 from crypto.opening import combine_shares, open_ciphertext
 from crypto.payload import MAX_CIPHERTEXT_BYTES, Payload, commitment, unpack
 from crypto.streamed_payload import MAX_STREAMED_CIPHERTEXT_BYTES
+from ledger.decide import AccessQuery, decide
 from ledger.entities import Record
+from ledger.messages import NO_RECORD
 from node.asking import AccessAsker, Asked
 from node.collaborators import Grants, Ledger, OwnKeys, StaffPerson
 from node.consent_choice import ChosenConsent, choose_consents, select_records
@@ -138,7 +140,9 @@ class ReadingService:
         try:
             header, data_key = self._data_key(one, grants)
             if header.streamed:
-                download, media_type = self._downloads.offer(person.staff_id, one.record, header, data_key)
+                download, media_type = self._downloads.offer(
+                    person.staff_id, one.record, header, data_key, lambda: self._denied_now(one)
+                )
                 opened: dict[str, object] = {"media_type": media_type, "download": download}
             else:
                 payload = self._open(one.record, header, data_key)
@@ -146,6 +150,22 @@ class ReadingService:
         except (CryptoError, StorageError, NodeError) as error:
             return decision.model_copy(update={"failure": str(error)})
         return decision.model_copy(update=opened)
+
+    def _denied_now(self, one: Collected) -> str | None:
+        """Why the same access would be denied at this moment: the permit's own use is not counted again."""
+        access, snapshot = one.access.access, self._ledger.snapshot()
+        consent = snapshot.state.consents.get(access.consent_id)
+        if consent is None:
+            return Reason.NO_CONSENT.label
+        query = AccessQuery(
+            self._keys.address,
+            one.record.record_id,
+            consent.nonce,
+            consent.record_id != NO_RECORD,
+            access.purpose,
+        )
+        decision = decide(snapshot.state, query, snapshot.final.time, check_uses=False)
+        return None if decision.permitted else decision.reason.label
 
     def _data_key(self, one: Collected, grants: Sequence[OpenedGrant]) -> tuple[Header, bytes]:
         """Both locks of a record, opened."""
