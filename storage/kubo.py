@@ -79,8 +79,8 @@ class KuboBlockStore:
             held = self._held(cid, name)
             if held and not self._is_intact(cid):
                 self._forget_bytes(cid)
-                held, name = codec is Codec.DAG_PB, None
-            if codec is Codec.RAW and not held:
+                self._keep(cid, block, _HELD_AS_DAG_PB if name is None else name)
+            elif codec is Codec.RAW and not held:
                 self._keep(cid, block, _HELD_AS_RAW)
             elif codec is Codec.DAG_PB and name is None:
                 self._keep(cid, block, _HELD_AS_DAG_PB)

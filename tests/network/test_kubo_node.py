@@ -2,11 +2,10 @@
 
 import json
 import time
-from base64 import b32encode
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
+from kubo_fixtures import flatfs_files
 from node_fixtures import Network, start_network
 from records_flow import Case, bundle, condition, observation
 from sqlalchemy import select
@@ -145,7 +144,7 @@ def test_read_where_two_kubos_give_wrong_bytes_takes_the_third_and_names_the_lia
     swapped = min(_needed(case, publication)[0])
     for daemon in _daemons(case.network)[:2]:
         daemon.stop()
-        [path] = _files(daemon, swapped)
+        [path] = flatfs_files(daemon, swapped)
         path.write_bytes(bytes(path.stat().st_size))
         daemon.start()
     assert case.read(reader).records
@@ -179,9 +178,3 @@ def _resumed(case: Case, publication: Publication) -> Publication:
     case.provider.node.records.publisher.resume()
     answer = case.provider.call("GET", f"/staff/publications/{publication.publication_id}", staff=True)
     return Publication.model_validate_json(answer.content)
-
-
-def _files(daemon: KuboDaemon, cid: Cid) -> list[Path]:
-    """The file of a block in flatfs: its name is the base32 of the multihash, upper case."""
-    name = b32encode(bytes(cid)[2:]).decode().rstrip("=")
-    return list((daemon.repository / "blocks").rglob(f"{name}.data"))

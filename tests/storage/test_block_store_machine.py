@@ -5,10 +5,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from kubo_fixtures import flatfs_files, store_of
 
+from engines.kubo import KuboDaemon
 from storage import (
     BlockCorruptError,
     BlockNotFoundError,
@@ -114,6 +116,57 @@ class _EmbeddedMachine(_StoreMachine):
 
     def teardown(self) -> None:
         shutil.rmtree(self.directory)
+
+
+class _KuboMachine(_StoreMachine):
+    """Kubo keeps equal bytes once: damage to them harms both names, and a put of either mends both."""
+
+    daemon: KuboDaemon
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = store_of(self.daemon)
+        for cid in list(self.store.pins()):
+            self.store.unpin(cid)
+        for cid in list(self.store.cids()):
+            self.store.delete(cid)
+
+    @rule(block=_blocks, codec=_codecs)
+    def put(self, block: bytes, codec: Codec) -> None:
+        super().put(block, codec)
+        self.corrupt -= set(_names(block))
+
+    @rule(block=_blocks, codec=_codecs)
+    def get(self, block: bytes, codec: Codec) -> None:
+        other = next(cid for cid in _names(block) if cid.codec is not codec)
+        if Cid.of(block, codec) in self.blocks or other not in self.blocks:
+            super().get(block, codec)
+
+    @rule(block=_blocks, cut=st.booleans())
+    def damage(self, block: bytes, cut: bool) -> None:
+        held = set(_names(block)) & self.blocks.keys()
+        for path in flatfs_files(self.daemon, Cid.of(block)) if held else ():
+            path.write_bytes(block[:-1] if cut and block else block + b"!")
+            self.corrupt |= held
+
+    @rule()
+    def reopen(self) -> None:
+        self.store = store_of(self.daemon)
+
+
+def _names(block: bytes) -> list[Cid]:
+    return [Cid.of(block, codec) for codec in Codec]
+
+
+@pytest.mark.network
+class TestKuboBlockStoreMachine(_KuboMachine.TestCase):  # type: ignore[name-defined, misc]
+    settings = settings(
+        max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+
+    @pytest.fixture(autouse=True)
+    def running(self, kubo: KuboDaemon) -> None:
+        _KuboMachine.daemon = kubo
 
 
 _SETTINGS = settings(max_examples=40, stateful_step_count=30, deadline=None)

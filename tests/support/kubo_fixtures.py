@@ -3,6 +3,7 @@
 With ``--store kubo`` every consortium of a run keeps its blocks in them.
 """
 
+from base64 import b32encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from engines import EngineNotBuilt, find_binary
 from engines.kubo import KuboDaemon
 from engines.kubo_swarm import KuboSwarm, create_swarm
-from storage import KuboBlockStore
+from storage import Cid, KuboBlockStore
 
 EMBEDDED, KUBO = "embedded", "kubo"
 _PROJECT = Path(__file__).parents[2]
@@ -78,3 +79,9 @@ def store_of(daemon: KuboDaemon, *, call_seconds: float = 30.0) -> KuboBlockStor
 def kubo_settings(daemon: KuboDaemon) -> dict[str, object]:
     """What a node's settings say of its daemon."""
     return {"store": KUBO, "kubo_url": daemon.rpc_url, "kubo_secret_file": str(daemon.secret_file)}
+
+
+def flatfs_files(daemon: KuboDaemon, cid: Cid) -> list[Path]:
+    """The file of a block in a daemon's repository: its name is the base32 of the multihash, in upper case."""
+    name = b32encode(bytes(cid)[2:]).decode().rstrip("=")
+    return list((daemon.repository / "blocks").rglob(f"{name}.data"))
