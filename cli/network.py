@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from cli.network_changes import member_app, validator_app
 from cli.output import JSON_OPTION, emit_json, say, table
 from cli.texts import _
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from cli.network_status import PartStatus
 
 app = typer.Typer(no_args_is_help=True)
+app.add_typer(member_app, name="member", help=_("Members that come and go."))
+app.add_typer(validator_app, name="validator", help=_("Validators of the chain that come and go."))
 
 _DIRECTORY = typer.Argument(
     None, help=_("The network's directory. Default: $PHR_NETWORK, else here, else ./demo-run.")

@@ -12,15 +12,16 @@ from cli.administrator import PASSPHRASE_FILE, create_account
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
 from cli.json_files import json_bytes
-from cli.network_parts import PROJECT, engine_parts
+from cli.network_description import UNFINISHED, write_network
+from cli.network_parts import PROJECT, built, engine_parts
 from cli.network_plan import BFT, KUBO, POSTGRES, Plan
 from cli.network_processes import connect_stores, start_parts
-from cli.places import MemberPlace, NetworkPlace, describe_network
+from cli.places import MemberPlace, NetworkPlace
 from cli.texts import _
 from cli.words import slug
 from crypto.private_file import atomic_write_private
 from crypto.signer import AccountKey
-from engines.bft import create_chain
+from engines.bft import create_chain, open_chain
 from engines.binaries import find_binary
 from engines.kubo import KuboDaemon
 from engines.kubo_swarm import create_swarm
@@ -32,9 +33,6 @@ from ledger.deploy import deploy
 from ledger.outbox import MemoryOutbox
 from ledger.sender import Sender
 from node.initialise import initialise_node, make_keys
-
-UNFINISHED = "network.json.new"
-"""The description of a network that is being made: a directory with it alone can be deleted and made again."""
 
 
 def create_network(directory: Path, plan: Plan, say: Callable[[str], None]) -> None:
@@ -52,10 +50,10 @@ def create_network(directory: Path, plan: Plan, say: Callable[[str], None]) -> N
     _check_directory(directory)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     place, ports = _plan_place(directory.resolve(), plan)
-    _write_description(place, UNFINISHED)
+    write_network(place, UNFINISHED)
     administrator = _make_administrator(place)
     place = _make_engines(place, plan, administrator)
-    _write_description(place, UNFINISHED)
+    write_network(place, UNFINISHED)
     parts = engine_parts(place)
     try:
         failures = start_parts(parts, say)
@@ -73,7 +71,7 @@ def create_network(directory: Path, plan: Plan, say: Callable[[str], None]) -> N
         for part in reversed(parts):
             part.stop()
         raise
-    _write_description(place, "network.json")
+    write_network(place)
     (directory / UNFINISHED).unlink()
 
 
@@ -178,9 +176,7 @@ def initialise_member(place: NetworkPlace, member: MemberPlace, port: int) -> No
         port=port,
         # One endpoint stays readable by a node of the first version.
         **(
-            {"rpc_url": place.rpc_url}
-            if len(place.rpc_urls) == 1
-            else {"rpc_urls": _own_first(place, member)}
+            {"rpc_url": place.rpc_url} if len(place.rpc_urls) == 1 else {"rpc_urls": own_first(place, member)}
         ),
         engine=place.engine_name,
         deployment=place.deployment_path,
@@ -188,12 +184,12 @@ def initialise_member(place: NetworkPlace, member: MemberPlace, port: int) -> No
     )
 
 
-def _own_first(place: NetworkPlace, member: MemberPlace) -> tuple[str, ...]:
-    """The chain's endpoints as a member's node asks them: its own validator's first, the others in turn."""
-    order = [name for other in place.members for name in other.validators]
-    if not member.validators:
+def own_first(place: NetworkPlace, member: MemberPlace) -> tuple[str, ...]:
+    """The chain's endpoints as a member's node asks them: its own validators' first, the others in turn."""
+    if not member.validators or not place.keeps_chain:
         return place.rpc_urls
-    own = order.index(member.validators[0])
+    names = [one.name for one in open_chain(place.chain_directory, built(PROJECT, "phr-chain")).validators]
+    own = names.index(member.validators[0])
     return (*place.rpc_urls[own:], *place.rpc_urls[:own])
 
 
@@ -215,7 +211,3 @@ def _deploy(place: NetworkPlace, administrator: AccountKey, threshold: int) -> N
         sender = Sender(chain, administrator.address, administrator.sign_digest, MemoryOutbox())
         deployment = deploy(chain, sender, administrator.address, threshold)
     place.deployment_path.write_bytes(json_bytes(deployment.to_json()))
-
-
-def _write_description(place: NetworkPlace, name: str) -> None:
-    atomic_write_private(place.directory / name, json_bytes(describe_network(place)))

@@ -1,10 +1,10 @@
 """Where PostgreSQL's programs are, who runs them, and the directories that only that user may enter."""
 
 import contextlib
-import hashlib
 import os
 import pwd
 import shutil
+import tempfile
 from pathlib import Path
 
 from engines.errors import EngineFailed, EngineNotBuilt
@@ -62,10 +62,11 @@ def make_place(directory: Path, user: pwd.struct_passwd) -> Path:
     if not directory.exists():
         directory.parent.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0 and not all(_may_enter(parent, user) for parent in directory.parents):
-            name = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
-            elsewhere = Path("/var/lib/phr") / f"postgres-{name}"
-            elsewhere.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-            make_directory(elsewhere, user)
+            parent = Path("/var/lib/phr")
+            parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+            # A name of its own each time: a cluster that outlived its network's directory is nobody else's.
+            elsewhere = Path(tempfile.mkdtemp(prefix="postgres-", dir=parent))
+            os.chown(elsewhere, user.pw_uid, user.pw_gid)
             directory.unlink(missing_ok=True)
             directory.symlink_to(elsewhere)
         else:

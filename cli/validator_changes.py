@@ -1,0 +1,166 @@
+"""Validators that come and go: on this machine with their directory and process, elsewhere by their public half."""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+
+from cli.chain_decisions import ChainDecisions
+from cli.errors import CommandError
+from cli.exit_codes import ExitCode
+from cli.network_description import write_network
+from cli.network_parts import PROJECT
+from cli.network_processes import start_parts
+from cli.network_validators import look_at_validator, validator_parts
+from cli.places import MemberPlace, NetworkPlace
+from cli.texts import _
+from cli.words import slug
+from engines.bft import BftChain, ValidatorPlace, open_chain
+from engines.bft_administration import Proposal
+from engines.bft_changes import prepare_validator, withdraw_validator
+from engines.binaries import find_binary
+from node.config import CONFIG_FILE
+
+CATCH_UP_SECONDS = 300.0
+POWER_SECONDS = 60.0
+_NEAR_BLOCKS = 2
+_RPC_URLS = re.compile(r"^rpc_urls = .*$", re.MULTILINE)
+
+
+def add_validator(
+    place: NetworkPlace, member: MemberPlace, decisions: ChainDecisions, say: Callable[[str], None]
+) -> tuple[str, int]:
+    """Make a member's next validator on this machine, let it catch up, then let it vote; its name and the block.
+
+    Interrupted, it is taken up again: a validator that has no power yet is the one that was meant.
+
+    Raises:
+        CommandError: it did not start or catch up; it has no vote then.
+    """
+    chain = open_chain(place.chain_directory, find_binary(PROJECT, "phr-chain"))
+    voting = {str(one["name"]) for one in decisions.state()["validators"]}
+    waiting = [name for name in member.validators if name not in voting]
+    name = waiting[0] if waiting else _next_name(member, voting | {one.name for one in chain.validators})
+    chain = prepare_validator(chain, name)
+    others = tuple(
+        replace(other, validators=(*other.validators, name)) if other == member and not waiting else other
+        for other in place.members
+    )
+    place = replace(place, members=others, rpc_urls=chain.rpc_urls)
+    write_network(place)
+    index = [validator.name for validator in chain.validators].index(name)
+    failures = start_parts([validator_parts(PROJECT, place)[index]], say)
+    if failures:
+        raise CommandError("; ".join(failures), ExitCode.UNREACHABLE)
+    _wait_until_near(chain, index)
+    say(_("{name} has caught up.").format(name=name))
+    block = decisions.decide(
+        "validator-add", str(chain.validators[index].directory / "validator.json"), _agreed
+    )
+    _wait_for_power(chain.validators[index], lambda power: power > 0)
+    _tell_nodes(place)
+    return name, block
+
+
+def remove_validator(
+    place: NetworkPlace, name: str, decisions: ChainDecisions, ask: Callable[[Proposal], None]
+) -> int:
+    """Take a validator's vote; where it runs on this machine, end it too. Its directory is kept. The block.
+
+    Raises:
+        EngineFailed: the chain has no validator of that name, or refuses.
+    """
+    block = decisions.decide("validator-remove", name, ask)
+    if place.keeps_chain:
+        chain = open_chain(place.chain_directory, find_binary(PROJECT, "phr-chain"))
+        gone = next((validator for validator in chain.validators if validator.name == name), None)
+        if gone is not None:
+            if gone.background.process() is not None:
+                _wait_for_power(gone, lambda power: power == 0)
+            chain = withdraw_validator(chain, name)
+            members = tuple(
+                replace(member, validators=tuple(own for own in member.validators if own != name))
+                for member in place.members
+            )
+            place = replace(place, members=members, rpc_urls=chain.rpc_urls)
+            write_network(place)
+            _tell_nodes(place)
+    return block
+
+
+def validator_names(place: NetworkPlace, typed: str) -> list[str]:
+    """The validators of this machine that were meant: one by its name, or those of a member."""
+    named = [name for member in place.members for name in member.validators if name == typed]
+    if named:
+        return named
+    return [name for member in place.members if member.name == typed for name in member.validators]
+
+
+def _agreed(_proposal: Proposal) -> None:
+    """The person was asked before anything was made."""
+
+
+def _next_name(member: MemberPlace, taken: set[str]) -> str:
+    plain = slug(member.name)
+    numbers = (plain if number == 1 else f"{plain}-{number}" for number in range(1, len(taken) + 2))
+    return next(name for name in numbers if name not in taken)
+
+
+def _wait_until_near(chain: BftChain, index: int) -> None:
+    """Until a validator is as far as the others, but for the blocks of a moment."""
+    deadline = time.monotonic() + CATCH_UP_SECONDS
+    others = [validator for number, validator in enumerate(chain.validators) if number != index]
+    while True:
+        newest = max((height for one in others if (height := one.height()) is not None), default=None)
+        own = chain.validators[index].height()
+        if own is not None and newest is not None and own >= newest - _NEAR_BLOCKS:
+            return
+        if time.monotonic() > deadline:
+            raise CommandError(
+                _("{name} is at block {own} of {newest}; it has no vote yet. Run this again to go on").format(
+                    name=chain.validators[index].name, own=own, newest=newest
+                ),
+                ExitCode.UNREACHABLE,
+            )
+        time.sleep(0.5)
+
+
+def _wait_for_power(validator: ValidatorPlace, holds: Callable[[int], bool]) -> None:
+    """Until the chain's change of a validator's power is in force, two blocks after it was decided."""
+    deadline = time.monotonic() + POWER_SECONDS
+    while True:
+        try:
+            if holds(int(look_at_validator(validator)["voting_power"])):
+                return
+        except httpx.HTTPError:
+            # It is asked again: an answer may fail to come while it ends or starts.
+            pass
+        if time.monotonic() > deadline:
+            raise CommandError(
+                _("the change of {name}'s power is decided and not in force yet").format(name=validator.name),
+                ExitCode.UNREACHABLE,
+            )
+        time.sleep(0.5)
+
+
+def _tell_nodes(place: NetworkPlace) -> None:
+    """Give each node of this machine the new list of endpoints; it is read when the node starts."""
+    from cli.network_setup import own_first
+
+    for member in place.members:
+        path = member.directory / CONFIG_FILE
+        if path.exists():
+            write_endpoints(path, own_first(place, member))
+
+
+def write_endpoints(config: Path, urls: tuple[str, ...]) -> None:
+    """Replace the endpoints in a node's settings, and nothing else of them."""
+    from crypto.private_file import atomic_write_private
+
+    line = "rpc_urls = [" + ", ".join(f'"{url}"' for url in urls) + "]"
+    text, count = _RPC_URLS.subn(lambda _match: line, config.read_text(), count=1)
+    if count:
+        atomic_write_private(config, text.encode())
