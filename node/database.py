@@ -12,13 +12,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from node import database_postgres as postgres
 from node import database_sqlite as sqlite
-from node.database_errors import DatabaseUnavailable, foreseen
+from node.database_errors import DatabaseFull, DatabaseUnavailable, foreseen
 from node.errors import ConfigurationError, NodeError
 
 PATIENCE_SECONDS = 3.0
 """For how long after the database went away a caller waits for it to come back, as in a restart."""
 CLAIM_SECONDS = 10.0
 """For how long a start waits for an earlier process of the node to be gone."""
+FULL_SECONDS = 30.0
+"""For how long a write that found no room makes the node not ready."""
 _LOOK_AGAIN_SECONDS = 0.1
 
 
@@ -59,6 +61,7 @@ class Database:
         else:
             raise ConfigurationError(f"expected SQLite or PostgreSQL; came {parsed.get_backend_name()}")
         self._away_since: float | None = None
+        self._full_at = float("-inf")
         self._claim: Connection | None = None
         self._claiming = threading.Lock()
 
@@ -132,6 +135,14 @@ class Database:
                     )
                 time.sleep(_LOOK_AGAIN_SECONDS)
 
+    def problem(self) -> str | None:
+        """What the node's operator should know, in words; None when nothing is wrong. A full database may still take
+        some writes, so one that refused is told of for a while."""
+        seconds = time.monotonic() - self._full_at
+        if seconds > FULL_SECONDS:
+            return None
+        return f"the database has no room left: it refused a write {seconds:.0f} s ago; make room"
+
     def close(self) -> None:
         """Closes every idle connection, and gives up the claim."""
         with self._claiming:
@@ -185,6 +196,8 @@ class Database:
             known = foreseen(error)
             if known is None:
                 raise
+            if isinstance(known, DatabaseFull):
+                self._full_at = time.monotonic()
             raise known from error
 
 

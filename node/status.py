@@ -78,6 +78,8 @@ class Status:
         problems = [*self._ledger_problems(), *self._background_problems()]
         try:
             self._outbox.pending()
+            if (problem := self._database.problem()) is not None:
+                problems.append(problem)
         except DatabaseUnavailable as error:
             problems.append(error.detail)
         except SQLAlchemyError as error:
