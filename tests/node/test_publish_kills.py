@@ -2,22 +2,19 @@
 
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import httpx
 import pytest
+from killed_provider import KilledProvider
 from node_fixtures import Network
 from records_flow import Case, bundle, condition, observation
 
 from vocabulary import Reason
 from wire.staff import Publication
 
-SCRIPT = Path(__file__).parents[1] / "support" / "killed_node.py"
 MOMENTS = [
     ("store", "after", 1),  # blocks without a journal
     ("journal", "after", 1),  # sealed
@@ -25,32 +22,6 @@ MOMENTS = [
     ("journal", "after", 3),  # about to be sent
     ("ledger", "after", 1),  # final, the journal does not say so
 ]
-
-
-class KilledProvider:
-    """The provider's node as a process of its own, which ends by SIGKILL."""
-
-    def __init__(self, case: Case, step: str, moment: str, count: int) -> None:
-        case.provider.node.stop()
-        self._process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(case.provider.directory), step, moment, str(count)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for line in self._process.stdout:
-            if line.strip() == "ready":
-                break
-        self._reader = threading.Thread(target=self._process.stdout.read, daemon=True)
-        self._reader.start()
-
-    def kill(self) -> None:
-        self._process.kill()
-
-    def wait(self) -> int:
-        code = self._process.wait(60)
-        self._reader.join(10)
-        self._process.stdout.close()
-        return code
 
 
 def check(case: Case, content: bytes) -> None:

@@ -71,15 +71,17 @@ def publish_file(case: Case, content: bytes | Noise, **changes: Any) -> Publicat
     answer = announce(case, content, **changes)
     assert answer.status_code == 200, answer.text
     upload = FileUpload.model_validate_json(answer.content)
-    if upload.upload_id is None:
-        assert upload.publication is not None
-        return upload.publication
-    answer = send(case.provider, upload.upload_id, content if isinstance(content, bytes) else iter(content))
-    assert answer.status_code == 200, answer.text
-    publication = Publication.model_validate_json(answer.content)
+    publication = upload.publication
+    if upload.upload_id is not None:
+        answer = send(
+            case.provider, upload.upload_id, content if isinstance(content, bytes) else iter(content)
+        )
+        assert answer.status_code == 200, answer.text
+        publication = Publication.model_validate_json(answer.content)
+    assert publication is not None
     while publication.state not in ("published", "abandoned"):
-        publication = case.provider.node.records.publisher.publication(publication.publication_id)
         case.provider.node.records.publisher.resume()
+        publication = case.provider.node.records.publisher.publication(publication.publication_id)
     case.network.wait_for_all()
     return publication
 
