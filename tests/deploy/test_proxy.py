@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 from node_fixtures import Member, Network, free_ports
 
 from crypto.recovery import backup_locator
+from node.lanes import Lane, Ticket
 from wire.limits import BACKUP_BYTES, BLOCK_BYTES, DEPOSIT_BYTES, GRANT_BYTES, JSON_BYTES, KEYRING_BYTES
 from wire.signing import RequestKey, sign_request
 
@@ -229,6 +230,25 @@ def test_chain_answers_members_through_nginx_at_one_path_only(network: Network, 
     assert nginx.client.get(nginx.rpc).status_code == 403
     assert nginx.client.post(nginx.rpc + "/elsewhere", json=asked).status_code == 404
     assert nginx.client.post(nginx.outside, json=asked).status_code == 404
+
+
+def test_address_that_a_client_claims_is_overwritten_for_the_node(
+    nginx: Nginx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, enter = [], Lane.enter
+
+    def noting(lane: Lane, address: str) -> Ticket:
+        seen.append(address)
+        return enter(lane, address)
+
+    monkeypatch.setattr(Lane, "enter", noting)
+    claimed = {"X-Forwarded-For": "203.0.113.9"}
+    assert nginx.client.get(nginx.outside + "/ledger", headers=claimed).status_code == 200
+    assert "127.0.0.1" in seen
+    assert "203.0.113.9" not in seen
+    # Of its own machine the node believes it: else everybody behind the proxy would be one address.
+    assert nginx.client.get(nginx.node.url + "/ledger", headers=claimed).status_code == 200
+    assert "203.0.113.9" in seen
 
 
 def test_too_large_body_is_refused_before_the_node_sees_it(nginx: Nginx) -> None:

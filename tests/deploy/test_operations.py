@@ -1,5 +1,6 @@
 """The operator's documentation, held against the software: commands, flags, settings, messages, links."""
 
+import json
 import re
 import shlex
 import shutil
@@ -16,6 +17,7 @@ from node_offline import initialise_offline
 from said import can_be_said
 
 from cli.main import app
+from ledger.engine import Engine
 from node.config import NodeConfig
 
 PROJECT = Path(__file__).parents[2]
@@ -97,6 +99,21 @@ def test_chain_command_of_the_documentation_exists_with_its_flags(command: str) 
     assert done.returncode == 0, text
     for flag in {word.partition("=")[0] for word in words if word.startswith("--")}:
         assert re.search(rf"{flag}\b", text), f"{flag} is no flag of {' '.join(verbs)}"
+
+
+def test_engine_of_the_documentation_is_an_engine() -> None:
+    [block] = _fences(DOCS / "operations" / "besu.md", "python")
+    made: dict[str, Any] = {"Engine": Engine}
+    exec(compile(block, "besu.md", "exec"), made)
+    assert made["BESU"].name == "besu"
+    assert made["BESU"].max_gas <= int("0x5f5e100", 16), "a block of the genesis there holds it"
+
+
+def test_json_and_toml_of_the_documentation_parse() -> None:
+    for page in PAGES:
+        for kind, parse in (("json", json.loads), ("toml", tomllib.loads)):
+            for body in _fences(page, kind):
+                parse(body)
 
 
 def _node_settings() -> Iterator[tuple[str, str]]:
