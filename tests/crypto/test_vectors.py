@@ -61,6 +61,7 @@ def test_every_composition_has_a_vector_and_every_input_a_negative_one():
 def test_infos_start_with_their_label_and_have_fixed_sizes():
     sizes = {
         "record-context": (Label.RECORD_CONTENT, 101),
+        "streamed-record-context": (Label.STREAMED_CONTENT, 101),
         "owner-wrap-info": (Label.OWNER_WRAP, 165),
         "consent-wrap-info": (Label.CONSENT_WRAP, 167),
         "custody-wrap-info": (Label.CUSTODY_WRAP, 190),

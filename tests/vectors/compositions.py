@@ -24,6 +24,7 @@ from crypto.grant import GrantBundle, open_grant_bundle
 from crypto.hpke import EncryptionKey
 from crypto.jws import sign_detached, verify_detached
 from crypto.keyring import Keyring, KeyringSecrets
+from crypto.opening import combine_shares, open_owner_wrap
 from crypto.payload import Payload, commitment, unpack
 from crypto.person import person_commitment
 from crypto.recovery import RecoveryPhrase
@@ -31,6 +32,8 @@ from crypto.release import ReleaseBinding, ReleaseReceipt, open_release, verify_
 from crypto.shamir import combine
 from crypto.signer import AccountKey
 from crypto.statement import sign_statement, statement_digest, verify_statement
+from crypto.streamed_opening import StreamedContent
+from crypto.streamed_payload import PayloadHead, StreamPacker, StreamUnpacker
 from crypto.vault import open_backup, open_vault
 from vocabulary import Category
 
@@ -121,6 +124,21 @@ def jws(inputs: Inputs) -> bytes:
     ).encode()
 
 
+def packed_stream(inputs: Inputs) -> bytes:
+    content = octets(inputs, "content")
+    packer = StreamPacker(payload_head({**inputs, "contentSize": len(content)}))
+    packed = packer.update(content) + packer.finalize(octets(inputs, "signature"))
+    unpacker = StreamUnpacker([packed])
+    # Compressed bytes may differ between versions of zstd: what the layout fixes is what they unpack to.
+    return unpacker.head.to_bytes() + b"".join(unpacker.content()) + unpacker.signature
+
+
+def payload_head(inputs: Inputs) -> PayloadHead:
+    return PayloadHead(
+        inputs["mediaType"], inputs["contentSize"], inputs["protected"], octets(inputs, "salt")
+    )
+
+
 DERIVED: dict[str, Callable[[Inputs], bytes]] = {
     "key-digest": lambda i: key(i, "seed").digest,
     "record-context": lambda i: record_context(identity(i)),
@@ -138,6 +156,9 @@ DERIVED: dict[str, Callable[[Inputs], bytes]] = {
     "share-commitment": lambda i: share_commitment(
         octets(i, "recordId"), i["generation"], i["shareIndex"], octets(i, "share")
     ),
+    "streamed-record-context": lambda i: record_context(identity(i), streamed=True),
+    "streamed-payload-head": lambda i: payload_head(i).to_bytes(),
+    "streamed-payload": packed_stream,
     "payload-commitment": lambda i: commitment(payload(i)),
     "person-commitment": lambda i: person_commitment(
         octets(i, "salt"), octets(i, "member"), i["staffId"], i["role"]
@@ -201,6 +222,26 @@ def read_as_grantee(inputs: Inputs) -> bytes:
     return unpack(packed).content
 
 
+def streamed(inputs: Inputs, data_key: bytes, header: Header) -> bytes:
+    ciphertext = octets(inputs, "ciphertext")
+    pieces = [ciphertext[start : start + 1000] for start in range(0, len(ciphertext), 1000)]
+    return b"".join(StreamedContent(data_key, header, octets(inputs, "payloadCommitment"), pieces))
+
+
+def read_streamed_as_patient(inputs: Inputs) -> bytes:
+    header = checked_header(inputs)
+    return streamed(
+        inputs, open_owner_wrap(key(inputs, "ownerSeed"), octets(inputs, "ownerWrap"), header), header
+    )
+
+
+def read_streamed_as_grantee(inputs: Inputs) -> bytes:
+    header = checked_header(inputs)
+    shares = {1: octets(inputs, "share1"), 3: octets(inputs, "share3")}
+    data_key = combine_shares(octets(inputs, "consentShare"), shares, header, identity(inputs))
+    return streamed(inputs, data_key, header)
+
+
 def grant(inputs: Inputs) -> bytes:
     bundle = GrantBundle.from_bytes(octets(inputs, "bundle"))
     opened = open_grant_bundle(
@@ -244,6 +285,8 @@ OPENED: dict[str, Callable[[Inputs], bytes]] = {
     "shares": lambda i: combine({1: octets(i, "share1"), 3: octets(i, "share3")}, 2),
     "read-as-patient": read_as_patient,
     "read-as-grantee": read_as_grantee,
+    "streamed-read-as-patient": read_streamed_as_patient,
+    "streamed-read-as-grantee": read_streamed_as_grantee,
     "grant-of-categories": grant,
     "grant-of-a-record": grant,
     "release": release,

@@ -15,7 +15,14 @@ from typing import Any
 from compositions import DERIVED, OPENED, identity, payload, receipt, release_binding
 
 from crypto.binding import journal_wrap_info
-from crypto.envelope import Custodian, open_custody_wrap, open_owner_wrap, seal_record
+from crypto.envelope import (
+    Custodian,
+    Recipients,
+    open_consent_wrap,
+    open_custody_wrap,
+    open_owner_wrap,
+    seal_record,
+)
 from crypto.grant import GrantScope, RecordShare, make_grant_bundle
 from crypto.hpke import EncryptionKey
 from crypto.keyring import CategorySecret
@@ -26,6 +33,7 @@ from crypto.release import seal_release, sign_receipt
 from crypto.shamir import split
 from crypto.signer import AccountKey
 from crypto.statement import sign_statement
+from crypto.streamed_sealing import StreamSealer
 from crypto.vault import seal_backup, seal_vault
 from vocabulary import Category
 
@@ -101,6 +109,8 @@ PAYLOAD = {
 JWS = {"content": PAYLOAD["content"], "mediaType": "application/fhir+json", "signedAtSeconds": 1_700_000_000}
 STATEMENT = {"label": "phr/v1/release-receipt", "body": b"body".hex()}
 
+STREAMED = {"mediaType": "application/dicom", "protected": "protected", "salt": "77" * 32}
+
 DERIVED_INPUTS: dict[str, dict[str, Any]] = {
     "key-digest": {"seed": seed("owner")},
     "record-context": RECORD,
@@ -110,6 +120,9 @@ DERIVED_INPUTS: dict[str, dict[str, Any]] = {
     "journal-wrap-info": RECORD | DIGESTS,
     "release-info": BINDING | {"responseKeyDigest": "88" * 32},
     "share-commitment": {"recordId": "22" * 32, "generation": 1, "shareIndex": 2, "share": "0a" * 32},
+    "streamed-record-context": RECORD,
+    "streamed-payload-head": STREAMED | {"contentSize": 300 * 2**20},
+    "streamed-payload": STREAMED | {"content": b"an image, say".hex(), "signature": "0b" * 64},
     "payload-commitment": PAYLOAD,
     "person-commitment": {"salt": "55" * 32, "member": "44" * 20, "staffId": "dr-kim", "role": "physician"},
     "keyring": {
@@ -179,6 +192,7 @@ def opened_inputs() -> dict[str, tuple[dict[str, Any], str, dict[str, str]]]:
     cheap = PassphraseCost(memory_kib=64, iterations=1, lanes=1, scrypt_n=2)
     author_jws = DERIVED["detached-jws"](DERIVED_INPUTS["detached-jws"]).decode()
     return {
+        **streamed_inputs(),
         "record-content": (
             RECORD
             | {
@@ -259,7 +273,73 @@ def opened_inputs() -> dict[str, tuple[dict[str, Any], str, dict[str, str]]]:
     }
 
 
+def streamed_inputs() -> dict[str, tuple[dict[str, Any], str, dict[str, str]]]:
+    """As ``opened_inputs``, of a content that is sealed in pieces; its author signs, since a reader checks that."""
+    author = account("author")
+    of_author = RECORD | {"author": author.address.hex(), "category": 7}
+    custodians = [Custodian(bytes([0xC1 + n]) * 20, key(f"custodian {n}").public) for n in range(3)]
+    content = b"an image of more than one chunk " * 1000
+    sealer = StreamSealer(
+        identity(of_author),
+        author,
+        media_type="application/dicom",
+        content_bytes=len(content),
+        signed_at_seconds=1_700_000_000,
+    )
+    ciphertext = sealer.update(content) + sealer.finalize()
+    recipients = Recipients(
+        3,
+        key("owner").public,
+        key("imaging").public,
+        custodians,
+        2,
+        journal_public=key("author").public,
+    )
+    record = sealer.wrap("b" + hashlib.sha256(ciphertext).hexdigest(), recipients)
+    header = record.header
+    shares = [
+        open_custody_wrap(key(f"custodian {n}"), wrap, header, custodians[n].address)
+        for n, wrap in enumerate(record.custody_wraps)
+    ]
+    read = of_author | {
+        "header": record.header_bytes.hex(),
+        "headerDigest": header.digest.hex(),
+        "payloadCommitment": sealer.payload_commitment.hex(),
+        "ciphertext": ciphertext.hex(),
+    }
+    failures = {
+        "header": "DigestMismatchError",
+        "headerDigest": "DigestMismatchError",
+        "payloadCommitment": "DigestMismatchError",
+        "ciphertext": "DigestMismatchError",
+    }
+    return {
+        "streamed-read-as-patient": (
+            read | {"ownerSeed": seed("owner"), "ownerWrap": record.owner_wrap.hex()},
+            "HeaderError",
+            failures | {"ownerSeed": "OpenError", "ownerWrap": "DigestMismatchError"},
+        ),
+        "streamed-read-as-grantee": (
+            read
+            | {
+                "consentShare": open_consent_wrap(key("imaging"), record.consent_wrap, header).hex(),
+                "share1": shares[0].hex(),
+                "share3": shares[2].hex(),
+            },
+            "HeaderError",
+            failures
+            | {"consentShare": "OpenError", "share1": "WrongShareError", "share3": "WrongShareError"},
+        ),
+    }
+
+
 def main() -> None:
+    """Vectors that are recorded stay as they are, byte for byte: old records must open for ever.
+
+    To record one anew, take it out of the file first.
+    """
+    before = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {"derived": [], "opened": []}
+    recorded = {kind: {vector["name"]: vector for vector in before[kind]} for kind in before}
     derived = []
     for name, inputs in DERIVED_INPUTS.items():
         output = DERIVED[name](inputs)
@@ -277,6 +357,8 @@ def main() -> None:
         opened.append(
             {"name": name, "inputs": inputs, "output": OPENED[name](inputs).hex(), "negative": negative}
         )
+    derived = [recorded["derived"].get(vector["name"], vector) for vector in derived]
+    opened = [recorded["opened"].get(vector["name"], vector) for vector in opened]
     OUTPUT.write_text(json.dumps({"derived": derived, "opened": opened}, indent=1) + "\n")
 
 
