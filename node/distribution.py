@@ -159,7 +159,7 @@ class Distributor:
             )
         acknowledged = []
         for (record, _), request, receipt in zip(batch.wanted, requests, answer.receipts, strict=True):
-            check_receipt(receipt, request, record.header_digest, custodian.address)
+            check_receipt(receipt, request, record.header_digest, custodian)
             acknowledged.append((record.record_id, record.header_digest, receipt.signature))
         self._journal.acknowledge(custodian.address, acknowledged, int(self._clock()))
 

@@ -297,20 +297,21 @@ def _block_or_none(call: Callable[[], bytes], cid: Cid, failures: list[str]) -> 
 
 
 def check_receipt(
-    receipt: DepositReceipt, request: DepositRequest, header_digest: bytes, custodian: bytes
+    receipt: DepositReceipt, request: DepositRequest, header_digest: bytes, custodian: Custodian
 ) -> None:
     """Checks that a custodian signed for exactly this deposit.
 
     Raises:
         PeerFailed: it signed for something else, or did not sign.
     """
+    called = f"{custodian.name} (0x{custodian.address.hex()})"
     statement = deposit_receipt_statement(
         receipt.record_id, receipt.header_digest, receipt.share_index, receipt.custodian
     )
     named = (receipt.header_digest, receipt.share_index, receipt.custodian)
-    if named != (header_digest, request.share_index, custodian):
-        raise PeerFailed(f"custodian 0x{custodian.hex()} answered with a receipt for something else")
+    if named != (header_digest, request.share_index, custodian.address):
+        raise PeerFailed(f"{called} answered with a receipt for something else")
     try:
-        verify_statement(DEPOSIT_RECEIPT_LABEL, statement, receipt.signature, custodian)
+        verify_statement(DEPOSIT_RECEIPT_LABEL, statement, receipt.signature, custodian.address)
     except CryptoError as error:
-        raise PeerFailed(f"custodian 0x{custodian.hex()} did not sign its receipt: {error}") from error
+        raise PeerFailed(f"{called} did not sign its receipt: {error}") from error

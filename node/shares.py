@@ -11,6 +11,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from functools import partial
 
+import structlog
+
 from crypto.envelope import Header, read_header, wrong_shares
 from crypto.errors import CryptoError
 from crypto.header import require_digest
@@ -26,6 +28,7 @@ from vocabulary import Role
 from wire.custody import Release, ReleaseItem, ReleaseRequest, ReleaseResponse
 
 COLLECT_SECONDS = 25.0
+_log = structlog.get_logger("node.shares")
 FIRST_ASKED = 5
 """How many custodians are asked before any header has told who the custodians of these records are."""
 
@@ -149,17 +152,28 @@ class ShareCollector:
         try:
             response = future.result()
         except NodeError as error:
+            _log.warning("a custodian did not answer", custodian="0x" + custodian.hex(), code=error.code)
             for one in collected.values():
                 one.failures.append(error.detail)
             return
+        answered: set[bytes] = set()
         for release in response.releases:
             found = collected.get(release.record_id)
             if found is None or release.sequence != found.access.access.sequence:
                 continue
+            answered.add(release.record_id)
             try:
                 self._take_release(release, response, custodian, found, response_key)
             except CryptoError as error:
-                found.failures.append(f"{self._peers.called(custodian)}: {error}")
+                self._blame(custodian, found, f": {error}", "not as agreed")
+        for record_id, one in collected.items():
+            if record_id not in answered and not one.enough:
+                self._blame(custodian, one, " answered nothing for this permit", "answered something else")
+
+    def _blame(self, custodian: bytes, one: Collected, words: str, kind: str) -> None:
+        """Names a custodian in what the reader is told, and in the log, whether or not the others suffice."""
+        one.failures.append(self._peers.called(custodian) + words)
+        _log.warning("a custodian gave no good share", custodian="0x" + custodian.hex(), kind=kind)
 
     def _take_release(
         self,
@@ -171,7 +185,7 @@ class ShareCollector:
     ) -> None:
         if release.sealed is None:
             words = (release.refusal or "it gave no reason")[:300]
-            one.failures.append(f"{self._peers.called(custodian)} released nothing: {words}")
+            self._blame(custodian, one, f" released nothing: {words}", "refused")
             return
         header = one.header
         if header is None:
@@ -192,7 +206,7 @@ class ShareCollector:
         )
         opened = open_release(release.sealed, response_key, binding)
         if wrong_shares(header, {index: opened.share}):
-            one.failures.append(f"{self._peers.called(custodian)} released a wrong share (share {index})")
+            self._blame(custodian, one, f" released a wrong share (share {index})", "wrong share")
             return
         require_digest("consent_wrap", opened.consent_wrap, header.consent_wrap_digest)
         _check_release_receipt(release, binding, one)
