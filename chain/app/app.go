@@ -28,6 +28,7 @@ import (
 	"cosmossdk.io/log/v2"
 
 	"github.com/cosmos/cosmos-sdk/baseapp"
+	"github.com/cosmos/cosmos-sdk/baseapp/txnrunner"
 	"github.com/cosmos/cosmos-sdk/client"
 	"github.com/cosmos/cosmos-sdk/client/grpc/cmtservice"
 	nodeservice "github.com/cosmos/cosmos-sdk/client/grpc/node"
@@ -109,6 +110,7 @@ func New(logger log.Logger, db dbm.DB, options servertypes.AppOptions, peers fun
 	})
 	app.SetBeginBlocker(app.modules.BeginBlock)
 	app.SetEndBlocker(app.modules.EndBlock)
+	app.SetBlockSTMTxRunner(numberedRunner{txnrunner.NewDefaultRunner(encoding.TxConfig.TxDecoder())})
 	app.SetIDPeerFilter(func(nodeID string) *abci.ResponseQuery { return peerAnswer(peers(nodeID)) })
 
 	anteHandler := app.newAnteHandler(cast.ToUint64(options.Get(flags.EVMMaxTxGasWanted)))
