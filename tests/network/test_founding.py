@@ -1,9 +1,11 @@
 """The setup and the restore of docs/operations/, command by command, with four organisations' real validators."""
 
+import base64
 import hashlib
 import json
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from phr_commands import Ran, make_private, run_phr
+from records_flow import SYSTEM, bundle, observation
 
 from cli.exit_codes import ExitCode
 from engines.binaries import find_binary
@@ -21,8 +24,6 @@ from engines.ports import free_ports
 from ledger.chain import Chain
 from ledger.engine import BFT
 from ledger.errors import LedgerError
-from node.config import NodeConfig
-from node.node import Node
 
 pytestmark = pytest.mark.network
 PROJECT = Path(__file__).parents[2]
@@ -191,7 +192,7 @@ def test_four_organisations_found_a_consortium_with_the_commands_of_the_setup(co
         "network", "join", consortium.consortium, "--rpc", endpoints[0], *on_chain, "--json"
     ).document
     assert joined["minimum_threshold"] == 2
-    nodes: list[Node] = []
+    nodes: list[subprocess.Popen[bytes]] = []
     try:
         for place, one in enumerate(consortium.organisations[:3]):
             own_first = [word for url in endpoints[place:] + endpoints[:place] for word in ("--rpc", url)]
@@ -202,9 +203,10 @@ def test_four_organisations_found_a_consortium_with_the_commands_of_the_setup(co
                 *("node", "init", directory, "--name", one.name, "--endpoint", url, "--port", one.ports[3]),
                 *(*own_first, *on_chain),
             )
-            node = Node(NodeConfig.load(directory))
-            nodes.append(node)
-            node.start()
+            with (one.directory / "node.log").open("ab") as log:
+                nodes.append(
+                    subprocess.Popen([sys.executable, "-m", "node", directory], stdout=log, stderr=log)
+                )
             _wait_for_problems(url, [NOT_ENROLLED])
             phr(
                 *(
@@ -220,12 +222,54 @@ def test_four_organisations_found_a_consortium_with_the_commands_of_the_setup(co
             _wait_for_problems(url, [])
         listed = phr("admin", "members", "--network", consortium.consortium, "--json").document
         assert [member["name"] for member in listed] == list(NAMES[:3])
+        _first_record(consortium, on_chain)
         for one in consortium.organisations[:3]:
-            verified = phr("auditor", "verify", "--network", one.directory / "network", "--json").document
+            words = (
+                "auditor",
+                "verify",
+                "--member",
+                one.name,
+                "--network",
+                one.directory / "staff",
+                "--json",
+            )
+            verified = phr(*words).document
             assert verified["complete"]
+            assert verified["decisions"] == 1
     finally:
         for node in nodes:
-            node.stop()
+            node.terminate()
+        assert [node.wait(60) for node in nodes] == [0, 0, 0]
+
+
+def _first_record(consortium: Consortium, on_chain: tuple[object, ...]) -> None:
+    """9. A test patient: registered, published at the first hospital, read at the second."""
+    seoul, busan = consortium.organisations[:2]
+    files, urls = consortium.consortium, [f"http://127.0.0.1:{one.ports[3]}" for one in (seoul, busan)]
+    for one in consortium.organisations[:3]:
+        node = ("--node", one.directory / "node")
+        phr("network", "join", one.directory / "staff", "--rpc", one.rpc, *on_chain, *node)
+    token = seoul.directory / "kim.token"
+    phr("node", "staff", seoul.directory / "node", "kim", "--role", "records clerk", "--token-file", token)
+    wallet = ("--wallet", files / "test.vault", "--passphrase-file", consortium.passphrase)
+    phr(
+        *("patient", "create", files / "test.vault", "--phrase-file", files / "phrase"),
+        *("--passphrase-file", consortium.passphrase, "--node", urls[0], "--node", urls[1]),
+    )
+    code = phr("patient", "register", "Seoul Hospital", *wallet, "--json").document["code"]
+    (files / "bundle.json").write_bytes(bundle("TEST-1", observation(5.4)))
+    desk = ("--as", "Seoul", "--patient", f"{SYSTEM}|TEST-1", "--token-file", token)
+    phr("hospital", "register", code, *desk, "--network", seoul.directory / "staff")
+    phr("hospital", "publish", files / "bundle.json", *desk, "--network", seoul.directory / "staff")
+    granted = ("--category", "laboratory", "--for", "7 days", "--introduce", "Test Patient", "--yes")
+    phr("patient", "grant", "Busan Hospital", *granted, *wallet)
+    read = phr(
+        *("member", "read", "--as", "Busan", "--patient", "Test Patient", "--category", "laboratory"),
+        *("--network", busan.directory / "staff", "--json"),
+    ).document
+    [record] = read["records"]
+    assert record["reason"] == "PERMITTED"
+    assert b"5.4" in base64.b64decode(record["content"])
 
 
 def _wait_for_problems(url: str, expected: list[str]) -> None:
