@@ -14,9 +14,10 @@ from ledger.entities import Record
 from node.blocks import BlockService
 from node.collaborators import SYSTEM_CLOCK, Clock, Keyrings, Ledger, OwnKeys, Patients
 from node.errors import InvalidRequest, NotFound, TooMany, Unprocessable
-from node.file_sealing import FileSealing
-from node.publish import Publisher
-from node.sealing import new_identity
+from node.file_sealing import FileSealing, SealedFile
+from node.publication_book import PublicationBook
+from node.publication_steps import PublicationSteps
+from node.sealing import CustodyPlan, new_identity
 from node.stopwatch import NewStopwatch, Stopwatch
 from records import (
     HEAD_BYTES,
@@ -28,7 +29,6 @@ from records import (
 from vocabulary import Category, DayPeriod
 from wire.staff import FileAnnouncement, FileUpload, Publication
 
-UPLOADS_AT_ONCE = 8
 ANNOUNCEMENTS = 256
 ANNOUNCED_SECONDS = 900
 
@@ -55,12 +55,31 @@ class _Means:
     patients: Patients
     keyrings: Keyrings
     blocks: BlockService
-    publisher: Publisher
+    book: PublicationBook
+    steps: PublicationSteps
     clock: Clock
+
+    def publish(
+        self, announced: "Announced", sealed: SealedFile, plan: CustodyPlan, watch: Stopwatch
+    ) -> Publication:
+        """Publishes a file whose sealed blocks lie in the own store; as bundles from there on.
+
+        The same content may have come twice at once: then the first one counts, and these blocks are not needed.
+
+        Raises:
+            Conflict: the patient ended the relationship meanwhile.
+        """
+        patient, tag, supersedes = announced.patient, announced.tag, announced.supersedes
+        with self.steps.locked(patient):
+            self.book.check_active(patient)
+            if (before := self.book.published_before(patient, tag, supersedes)) is not None:
+                return before
+            publication = self.book.record(patient, [tag], [(tag, sealed)], {}, plan, supersedes, watch)
+            return self.book.answer(self.steps.advance(publication.publication_id))
 
 
 class FilePublisher:
-    """Receives announced files and publishes them through ``publisher``."""
+    """Receives announced files and publishes them."""
 
     def __init__(
         self,
@@ -69,18 +88,18 @@ class FilePublisher:
         patients: Patients,
         keyrings: Keyrings,
         blocks: BlockService,
-        publisher: Publisher,
+        book: PublicationBook,
+        steps: PublicationSteps,
         *,
         limit_bytes: int,
         clock: Clock = SYSTEM_CLOCK,
         new_stopwatch: NewStopwatch = Stopwatch,
     ) -> None:
-        self._means = _Means(keys, ledger, patients, keyrings, blocks, publisher, clock)
+        self._means = _Means(keys, ledger, patients, keyrings, blocks, book, steps, clock)
         self._limit_bytes = limit_bytes
         self._new_stopwatch = new_stopwatch
         self._lock = threading.Lock()
         self._announced: dict[str, Announced] = {}
-        self._receiving = threading.Semaphore(UPLOADS_AT_ONCE)
 
     def announce(self, staff_id: str, identifier: PatientIdentifier, file: FileAnnouncement) -> FileUpload:
         """Where this file of the patient with this identifier may be put; or its publication, when it was published.
@@ -96,12 +115,12 @@ class FilePublisher:
         patient = means.patients.patient_by_identifier(identifier.system, identifier.value)
         payload = self._described(file)
         if file.supersedes is not None:
-            self._check_corrected(means.publisher.own_record(file.supersedes), patient, payload.category)
-        means.publisher.check_active(patient)
-        tag = means.publisher.file_tag(payload, file.content_digest)
-        if (before := means.publisher.published_before(patient, tag, file.supersedes)) is not None:
+            self._check_corrected(means.book.own_record(file.supersedes), patient, payload.category)
+        means.book.check_active(patient)
+        tag = means.book.file_tag(payload, file.content_digest)
+        if (before := means.book.published_before(patient, tag, file.supersedes)) is not None:
             return FileUpload(upload_id=None, publication=before)
-        means.publisher.plan(patient)
+        means.book.plan(patient)
         means.keyrings.current_keyring(patient)
         means.blocks.require_room(payload.content_bytes)
         upload_id, now = secrets.token_hex(16), means.clock()
@@ -126,7 +145,6 @@ class FilePublisher:
 
         Raises:
             NotFound: nothing was announced under this id by this person, or too long ago.
-            TooMany: too many files are being received.
         """
         with self._lock:
             announced = self._announced.get(upload_id)
@@ -136,15 +154,7 @@ class FilePublisher:
             or not hmac.compare_digest(announced.staff_id.encode(), staff_id.encode())
         ):
             raise NotFound("no file was announced under this id, or too long ago: announce it again")
-        if not self._receiving.acquire(blocking=False):
-            raise TooMany(f"expected at most {UPLOADS_AT_ONCE} files at once; so many are being received")
-        return ReceivedFile(
-            self._means,
-            announced,
-            self._new_stopwatch(),
-            forget=lambda: self._forget(upload_id),
-            release=self._receiving.release,
-        )
+        return ReceivedFile(self._means, announced, self._new_stopwatch(), lambda: self._forget(upload_id))
 
     def _forget(self, upload_id: str) -> None:
         with self._lock:
@@ -175,12 +185,11 @@ class ReceivedFile:
         means: _Means,
         announced: Announced,
         watch: Stopwatch,
-        *,
         forget: Callable[[], None],
-        release: Callable[[], None],
     ) -> None:
+        """``forget``: called when the file is published."""
         self._means, self._announced, self._watch = means, announced, watch
-        self._forget, self._release = forget, release
+        self._forget = forget
         self._head = bytearray()
         self._sealing: FileSealing | None = None
 
@@ -218,19 +227,16 @@ class ReceivedFile:
                 "expected the file whose SHA-256 was announced; other bytes came: send it again",
                 code="digest-mismatch",
             )
-        plan = means.publisher.plan(announced.patient)
+        plan = means.book.plan(announced.patient)
         keyring = means.keyrings.current_keyring(announced.patient)
         with self._watch.step("seal"):
             sealed = sealing.finish(keyring, plan, means.keys.current_encryption_key.public)
-        done = means.publisher.publish_sealed(
-            announced.patient, announced.tag, sealed, plan, announced.supersedes, self._watch
-        )
+        done = means.publish(announced, sealed, plan, self._watch)
         self._forget()
         return done
 
     def close(self) -> None:
-        """Drops what is not needed; to be called once."""
-        self._release()
+        """Drops what is not needed."""
         if self._sealing is not None:
             self._sealing.close()
 

@@ -26,6 +26,7 @@ from node.metrics import Metrics
 from node.orphans import OrphanSweeper
 from node.own_copies import OwnCopies
 from node.peers import FirstGood, OwnCustodian, Peers
+from node.publication_book import PublicationBook
 from node.publication_steps import PublicationSteps
 from node.publish import Publisher
 from node.publish_files import FilePublisher
@@ -100,6 +101,16 @@ class RecordServices:
             new_stopwatch=new_stopwatch,
             replicas=policy.replicas,
         )
+        book = PublicationBook(
+            identity,
+            ledger,
+            self.blocks,
+            self.journal,
+            self.steps,
+            policy,
+            content_key(identity.encryption_keys[-1]),
+            is_healthy=self.peers.is_healthy,
+        )
         self.publisher = Publisher(
             identity,
             ledger,
@@ -109,10 +120,8 @@ class RecordServices:
             self.journal,
             self.steps,
             sender,
-            policy,
-            content_key(identity.encryption_keys[-1]),
+            book,
             new_stopwatch=new_stopwatch,
-            is_healthy=self.peers.is_healthy,
         )
         self.files = FilePublisher(
             identity,
@@ -120,7 +129,8 @@ class RecordServices:
             patients,
             keyrings,
             self.blocks,
-            self.publisher,
+            book,
+            self.steps,
             limit_bytes=largest_file_bytes,
             new_stopwatch=new_stopwatch,
         )
