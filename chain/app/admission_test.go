@@ -162,3 +162,24 @@ func TestAdministrator_RemovesAMember_WhoIsRefusedFromThen(t *testing.T) {
 	c.refusedEverywhere(t, c.transfer(t, leaver), notMember)
 	require.Equal(t, abci.ResponseProcessProposal_ACCEPT, c.propose(t, c.transfer(t, member)), "others are as before")
 }
+
+// logger is a contract that emits one empty log whenever it is called: LOG0(0, 0), STOP.
+var logger = common.FromHex("6006600c60003960066000f3" + "60006000a000")
+
+func TestLogsOfABlock_AreCountedThroughTheBlock(t *testing.T) {
+	c := start(t)
+	nonce := c.nonce(t, administrator)
+	require.Zero(t, c.block(t, c.deployment(t, administrator, logger))[0].Code)
+	contract := crypto.CreateAddress(addressOf(administrator), nonce)
+	call := func(key *ecdsa.PrivateKey) []byte {
+		return c.ethereum(t, key, &ethtypes.LegacyTx{Nonce: c.nonce(t, key), GasPrice: new(big.Int), Gas: 100_000, To: &contract})
+	}
+	for position, result := range c.block(t, call(member), call(administrator)) {
+		require.Zero(t, result.Code, result.Log)
+		answers, err := evmtypes.DecodeTxResponses(result.Data)
+		require.NoError(t, err)
+		require.Len(t, answers[0].Logs, 1)
+		require.EqualValues(t, position, answers[0].Logs[0].Index)
+		require.EqualValues(t, position, answers[0].Logs[0].TxIndex)
+	}
+}

@@ -23,6 +23,7 @@ import (
 	feemarkettypes "github.com/cosmos/evm/x/feemarket/types"
 	"github.com/cosmos/evm/x/vm"
 	evmkeeper "github.com/cosmos/evm/x/vm/keeper"
+	"github.com/cosmos/evm/x/vm/runner"
 	evmtypes "github.com/cosmos/evm/x/vm/types"
 
 	"cosmossdk.io/log/v2"
@@ -110,7 +111,8 @@ func New(logger log.Logger, db dbm.DB, options servertypes.AppOptions, peers fun
 	})
 	app.SetBeginBlocker(app.modules.BeginBlock)
 	app.SetEndBlocker(app.modules.EndBlock)
-	app.SetBlockSTMTxRunner(numberedRunner{txnrunner.NewDefaultRunner(encoding.TxConfig.TxDecoder())})
+	// Without the EVM's runner its logs are numbered from 0 in each transaction instead of in the block.
+	runner.SetRunner(base, txnrunner.NewDefaultRunner(encoding.TxConfig.TxDecoder()))
 	app.SetIDPeerFilter(func(nodeID string) *abci.ResponseQuery { return peerAnswer(peers(nodeID)) })
 
 	anteHandler := app.newAnteHandler(cast.ToUint64(options.Get(flags.EVMMaxTxGasWanted)))
