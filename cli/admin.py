@@ -232,6 +232,37 @@ def seal(
     say(_("The ledger is sealed; its successor is 0x{address}.").format(address=following.address.hex()))
 
 
+@app.command(epilog="phr admin sign proposal.json --administrator consortium/administrator")
+def sign(
+    proposal: Path = typer.Argument(help=_("The file that `phr-chain propose` wrote.")),
+    administrator: Path = typer.Option(
+        ..., "--administrator", help=_("The administrator's directory, made by `phr admin create`.")
+    ),
+    passphrase_file: Path | None = _PASSPHRASE,
+    as_json: bool = JSON_OPTION,
+    yes: bool = YES_OPTION,
+) -> None:
+    """Sign a change of the chain as one administrator of several; `phr-chain submit` takes the signatures."""
+    from cli.administrator import open_account
+    from engines.bft_administration import read_proposal
+
+    found = read_proposal(proposal)
+    kinds = ", ".join(str(message.get("type", "?")) for message in found.messages)
+    confirm(
+        _(
+            "Sign: {effect} ({kinds}; digest 0x{digest})? Compare the digest with that of a proposal that you made "
+            "yourself."
+        ).format(effect=found.effect, kinds=kinds, digest=found.digest.hex()),
+        yes,
+        as_json,
+    )
+    account = open_account(administrator, passphrase_file)
+    signature = account.sign_digest(found.digest)
+    if as_json:
+        return emit_json({"account": account.address, "digest": found.digest, "signature": signature})
+    say("0x" + signature.hex())
+
+
 @app.command(epilog="phr admin members")
 def members(network: Path | None = NETWORK_OPTION, as_json: bool = JSON_OPTION) -> None:
     """List the members as on the ledger."""
