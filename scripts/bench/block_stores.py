@@ -4,7 +4,7 @@
 Then what a custodian asks of its store: puts from 8 threads, which of so many blocks it lacks, deletions, a large file,
 and what that takes of memory and disk. Needs the built ipfs (./scripts/network build).
 
-usage: storage.py [ROUNDS [BLOCKS]]      default 60 rounds of each size; 5000 small blocks
+usage: block_stores.py [ROUNDS [BLOCKS]]      default 60 rounds of each size; 5000 small blocks
 """
 
 import os
