@@ -13,6 +13,7 @@ import re
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -130,18 +131,25 @@ class BftChain:
     def stop(self, index: int | None = None) -> list[str]:
         """Ends one validator cleanly, or all; the names of those that ran."""
         chosen = self.validators if index is None else (self.validators[index],)
-        processes = [validator.background.process() for validator in chosen]
-        for process in processes:
-            if process is not None:
+        running = [
+            (validator, process)
+            for validator in chosen
+            if (process := validator.background.process()) is not None
+        ]
+        for _, process in running:
+            with suppress(psutil.NoSuchProcess):
                 process.terminate()
-        return [validator.name for validator in chosen if validator.background.stop()]
+        for validator in chosen:
+            validator.background.stop()
+        return [validator.name for validator, _ in running]
 
     def kill(self, *indices: int) -> None:
         """Ends validators at once, as a power cut would; all of them when none is named."""
         chosen = [self.validators[index] for index in indices] or list(self.validators)
         processes = [process for one in chosen if (process := one.background.process()) is not None]
         for process in processes:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         for process in processes:
             process.wait()
 

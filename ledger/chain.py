@@ -26,12 +26,22 @@ from ledger.blocks import (
     quantity,
 )
 from ledger.engine import Engine
-from ledger.errors import AnswerTooLarge, BlockUnknown, ChainAnswerInvalid, ChainUnreachable, RpcRefused
+from ledger.errors import (
+    AnswerTooLarge,
+    BlockUnknown,
+    ChainAnswerInvalid,
+    ChainNotReady,
+    ChainUnreachable,
+    RpcRefused,
+)
 
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
 """The largest answer that is read: 100,000 logs of batched accesses fit."""
 ANSWER_SECONDS = 300.0
 """The longest that one answer may take from its first byte to its last: each read alone is limited too."""
+READY_SECONDS = 2.0
+INTERNAL_ERROR = -32603
+"""JSON-RPC 2.0, section 5.1: the endpoint failed; it says nothing about what was asked."""
 BlockId = int | bytes | None
 """A block by number, by hash (32 bytes), or the latest final one (None)."""
 
@@ -86,7 +96,7 @@ class Chain:
 
     def request(self, method: str, parameters: Sequence[Any] = ()) -> Any:
         """The parsed ``result`` of one request."""
-        return _result(method, _parse(self.request_bytes(method, parameters)))
+        return self._result(method, _parse(self.request_bytes(method, parameters)))
 
     def request_many(self, method: str, many: Sequence[Sequence[Any]]) -> list[Any]:
         """The results of several requests of one method in one round trip, in the same order.
@@ -110,7 +120,7 @@ class Chain:
         by_id = {answer.get("id"): answer for answer in answers}
         if set(by_id) != set(ids):
             raise ChainAnswerInvalid(f"expected an answer to each of {len(many)} requests of {method}")
-        return [_result(method, by_id[id_]) for id_ in ids]
+        return [self._result(method, by_id[id_]) for id_ in ids]
 
     def chain_id(self) -> int:
         """The chain's EIP-155 id."""
@@ -131,9 +141,9 @@ class Chain:
             BlockUnknown: this chain has no such block (yet).
         """
         if isinstance(block, bytes):
-            answer = self.request("eth_getBlockByHash", ["0x" + block.hex(), False])
+            answer = self._when_ready("eth_getBlockByHash", ["0x" + block.hex(), False])
         else:
-            answer = self.request("eth_getBlockByNumber", [self._tag(block), False])
+            answer = self._when_ready("eth_getBlockByNumber", [self._tag(block), False])
         if answer is None:
             raise BlockUnknown(f"the chain at {self.place} has no block {_block_text(block)}")
         found = parse_block(answer)
@@ -226,10 +236,38 @@ class Chain:
         """The Keccak-256 (32 bytes) of the code at an address; that of nothing where there is none."""
         return keccak(data(self.request("eth_getCode", ["0x" + address.hex(), self._tag(block)])))
 
+    def _when_ready(self, method: str, parameters: Sequence[Any]) -> Any:
+        """The result, also where the newest block has to be indexed first, which takes a moment."""
+        until = time.monotonic() + READY_SECONDS
+        while True:
+            try:
+                return self.request(method, parameters)
+            except ChainNotReady:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(self.engine.poll_seconds)
+
     def _tag(self, block: BlockId) -> str | dict[str, str]:
         if block is None:
             return self.engine.finality_tag
         return hex(block) if isinstance(block, int) else {"blockHash": "0x" + block.hex()}
+
+    def _result(self, method: str, answer: Any) -> Any:
+        if not isinstance(answer, dict):
+            raise ChainAnswerInvalid(f"expected an answer to {method} as a JSON object")
+        error = answer.get("error")
+        if error is None:
+            if "result" not in answer:
+                raise ChainAnswerInvalid(f"the endpoint's answer to {method} has neither result nor error")
+            return answer["result"]
+        if not isinstance(error, dict) or not isinstance(error.get("code"), int):
+            raise ChainAnswerInvalid(f"the endpoint's error to {method} is malformed")
+        message = str(error.get("message"))[:500]
+        if error["code"] == INTERNAL_ERROR or any(words in message for words in self.engine.not_ready):
+            raise ChainNotReady(f"the chain at {self.place} cannot answer {method} now: {message}")
+        revert = error.get("data")
+        revert_data = data(revert) if isinstance(revert, str) and revert.startswith("0x") else b""
+        raise RpcRefused(method, error["code"], message, revert_data)
 
     def _post(self, body: bytes) -> bytes:
         received = bytearray()
@@ -264,21 +302,6 @@ def _parse(answer: bytes) -> Any:
         return orjson.loads(answer)
     except orjson.JSONDecodeError as error:
         raise ChainAnswerInvalid(f"the endpoint's answer is no JSON: {error}") from error
-
-
-def _result(method: str, answer: Any) -> Any:
-    if not isinstance(answer, dict):
-        raise ChainAnswerInvalid(f"expected an answer to {method} as a JSON object")
-    error = answer.get("error")
-    if error is None:
-        if "result" not in answer:
-            raise ChainAnswerInvalid(f"the endpoint's answer to {method} has neither result nor error")
-        return answer["result"]
-    if not isinstance(error, dict) or not isinstance(error.get("code"), int):
-        raise ChainAnswerInvalid(f"the endpoint's error to {method} is malformed")
-    revert = error.get("data")
-    revert_data = data(revert) if isinstance(revert, str) and revert.startswith("0x") else b""
-    raise RpcRefused(method, error["code"], str(error.get("message"))[:500], revert_data)
 
 
 def _block_text(block: BlockId) -> str:

@@ -22,6 +22,8 @@ class Engine:
         mined_is_final: Whether a mined transaction can no longer be undone.
         asks_transaction_before_receipt: Whether a receipt look-up of a waiting transaction blocks, so that
             eth_getTransactionByHash must say first that it was mined.
+        not_ready: Words of an error that says nothing about the request: the endpoint was just started, or has not
+            indexed its newest block.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Engine:
     poll_seconds: float
     mined_is_final: bool
     asks_transaction_before_receipt: bool
+    not_ready: tuple[str, ...] = ()
 
 
 ANVIL = Engine(
@@ -67,6 +70,7 @@ BFT = Engine(
     poll_seconds=0.05,
     mined_is_final=True,
     asks_transaction_before_receipt=True,
+    not_ready=("exceeds block gas limit", "evmCoinInfo is not set", "failed to get rpc block"),
 )
 """The consortium's chain (``chain/``: CometBFT, Cosmos SDK, cosmos/evm). A block has the signatures of more than two
 thirds of the validators before anybody shows it, so the latest one is final; ``finalized`` is the same block there."""

@@ -15,6 +15,10 @@ class ChainUnreachable(LedgerError):
     """The chain's JSON-RPC endpoint did not answer, or not in time."""
 
 
+class ChainNotReady(ChainUnreachable):
+    """The endpoint answered that it cannot answer yet: it was just started, or is busy with its newest block."""
+
+
 class ChainAnswerInvalid(LedgerError):
     """The endpoint answered with something other than what its specification says."""
 

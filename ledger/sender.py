@@ -38,6 +38,10 @@ _KNOWN_ALREADY = (
 )
 _NONCE_USED = ("nonce too low", "nonce is too low", "invalid nonce", "invalid sequence")
 _PASSING = ("full", "rate limit", "too many", "try again", "timed out")
+_FOR_EVER = ("intrinsic gas",)
+"""A refusal of these very bytes, whatever the state of the chain."""
+BLOCKS_REFUSED = 2
+"""How many blocks later a refusal must be the same before a transaction gives way to those behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,8 @@ class Sender:
         self._looking = False
         self._resent_at = time.monotonic()
         self._suspected_at: dict[bytes, float] = {}
+        self._refused_at: dict[bytes, tuple[float, int]] = {}
+        self._landed = 0
 
     def send(self, to: bytes | None, data: bytes, gas: int | None = None) -> Receipt:
         """Simulates, submits and waits until final.
@@ -216,24 +222,37 @@ class Sender:
         """Hands in everything unmined by nonce, and closes gaps between nonces."""
         self._resent_at = time.monotonic()
         with self._sending:
-            mined = self.chain.transaction_count(self.address)
             waiting = self._flight.ordered()
+            taken = {entry.nonce for entry in waiting}
+            # An endpoint that is behind counts too few; what landed by its receipt leaves no gap.
+            mined = max(self.chain.transaction_count(self.address), self._landed)
             for entry in waiting:
                 try:
                     if entry.nonce < mined:
                         self._suspect(entry)
                     else:
                         self._hand_in(entry)
+                        self._refused_at.pop(entry.hash, None)
                 except RpcRefused as error:
-                    if (
-                        not _says(error, (*_PASSING, *_NONCE_USED))
-                        and self.chain.transaction(entry.hash) is None
-                    ):
+                    if self._is_refused_for_good(entry, error):
                         self._fill(entry.nonce)
-            taken = {entry.nonce for entry in self._flight.ordered()}
             for nonce in range(mined, max(taken, default=mined)):
                 if nonce not in taken:
                     self._fill(nonce)
+
+    def _is_refused_for_good(self, entry: SignedTransaction, error: RpcRefused) -> bool:
+        """Whether a transaction may give way to one that does nothing; it can never land once that one has.
+
+        A validator that was just started again refuses for reasons that are gone with its next block: only a refusal
+        that outlives some blocks counts, or one of the very bytes.
+        """
+        if _says(error, (*_PASSING, *_NONCE_USED)) or self.chain.transaction(entry.hash) is not None:
+            return False
+        if _says(error, _FOR_EVER):
+            return True
+        head, now = self.chain.final_block().number, time.monotonic()
+        since_seconds, since_block = self._refused_at.setdefault(entry.hash, (now, head))
+        return now - since_seconds >= self._lost_after_seconds and head >= since_block + BLOCKS_REFUSED
 
     def _fill(self, nonce: int) -> None:
         """Hands in a transaction that does nothing, at a nonce that would block those behind it."""
@@ -252,6 +271,7 @@ class Sender:
         since = self._suspected_at.setdefault(entry.hash, time.monotonic())
         if time.monotonic() - since >= self._lost_after_seconds:
             del self._suspected_at[entry.hash]
+            self._refused_at.pop(entry.hash, None)
             self._flight.remove(entry.hash)
 
     def _wait_for_room(self) -> None:
@@ -293,7 +313,9 @@ class Sender:
             final = self._final(receipt)
             if final is not None:
                 landed[entry.nonce] = entry.hash
+                self._landed = max(self._landed, entry.nonce + 1)
                 self._suspected_at.pop(entry.hash, None)
+                self._refused_at.pop(entry.hash, None)
                 self._flight.remove(entry.hash, final)
         for entry in waiting:
             if landed.get(entry.nonce, entry.hash) != entry.hash:

@@ -215,7 +215,7 @@ def test_fold_of_every_kind_of_event_equals_the_contracts_views(ledger_world: Le
 
 
 def test_simulate_of_a_refused_call_raises_the_contracts_error_in_words(ledger_world: LedgerWorld) -> None:
-    world, stranger = ledger_world, Key.new()
+    world, stranger = ledger_world, ledger_world.new_account()
     with pytest.raises(ContractRefused, match="only the administrator") as refused:
         world.contract.simulate(calls.set_member_roles(stranger.address, 1), stranger.address)
     assert refused.value.error_name == "NotAdministrator"

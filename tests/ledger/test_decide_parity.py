@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import pytest
-from chain_fixtures import NODE_MODULES, Key, LedgerWorld
+from chain_fixtures import NODE_MODULES, LedgerWorld, Validators
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -334,7 +334,8 @@ def send_and_compare(built: Built, seen: Counter[Reason]) -> None:
             group = AccessGroup(terms.nonce, named, tuple(records))
             call = calls.request_access_batch(purpose, WORD, WORD, [group, group])
             queries = queries * 2
-        world.anvil.set_next_block_time(world.now() + seconds)
+        if isinstance(world.host, Anvil):
+            world.host.set_next_block_time(world.now() + seconds)
         receipt = world.transact(requester, call)
         decoded = [events.decode(log) for log in receipt.logs]
         logged = [one for event in decoded for one in events.accesses(event)]  # type: ignore[arg-type]
@@ -385,11 +386,29 @@ def test_python_and_contract_decide_alike_on_generated_worlds(moving_anvil: Anvi
     assert set(seen) == set(Reason), f"never reached: {set(Reason) - set(seen)}"
 
 
+@pytest.mark.network
+def test_python_and_contract_decide_alike_on_validators(validators: Validators) -> None:
+    """A smaller sample: nobody moves the time of this chain, and each request waits for its block."""
+    seen: Counter[Reason] = Counter()
+
+    @given(plans())
+    @settings(max_examples=2, deadline=None, phases=PHASES, suppress_health_check=list(HealthCheck))
+    def compare(plan: Plan) -> None:
+        world = LedgerWorld(validators)
+        try:
+            send_and_compare(Built(world, plan), seen)
+        finally:
+            world.close()
+
+    compare()
+    assert seen.total() > 0
+
+
 def test_what_the_contract_reverts_python_raises(ledger_world: LedgerWorld) -> None:
     world = ledger_world
     provider, member = world.enrol(Role.PROVIDER), world.enrol(Role.CONSUMER)
     record_id = world.publish(provider, world.register(provider))
-    stranger = Key.new().address
+    stranger = world.new_account().address
     wrong: list[tuple[AccessQuery, type[LedgerError]]] = [
         (AccessQuery(member.address, b"\x01" * 32, 0, False, Purpose.TREAT), UnknownRecord),
         (AccessQuery(stranger, record_id, 0, False, Purpose.TREAT), UnknownMember),

@@ -279,7 +279,7 @@ def test_replay_with_replace_puts_the_new_files_in_the_place_of_the_old(
     old = parquet.read_table(target / "accesses.parquet")
     world.mine()
     second = replay(world.chain, world.deployment, target, replace=True)
-    assert second.block_number == first.block_number + 1
+    assert second.block_number > first.block_number
     assert parquet.read_table(target / "accesses.parquet").equals(old)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -311,15 +311,15 @@ def test_chain_replaced_while_it_is_read_writes_nothing(
     new_ledger: Callable[[], LedgerWorld], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = new_ledger()
-    snapshot = world.chain.request("evm_snapshot")
+    anvil, snapshot = world.anvil, world.chain.request("evm_snapshot")
     world.enrol(Role.PROVIDER)
     real = columns_module.read_columns
 
     def read_then_replace(*arguments: Any) -> Any:
         found = real(*arguments)
         world.chain.request("evm_revert", [snapshot])
-        world.anvil.set_next_block_time(world.now() + 1000)
-        world.anvil.mine(3)
+        anvil.set_next_block_time(world.now() + 1000)
+        anvil.mine(3)
         return found
 
     monkeypatch.setattr(replay_module, "read_columns", read_then_replace)

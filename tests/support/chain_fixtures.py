@@ -5,7 +5,7 @@ Loaded as a plugin by tests/conftest.py, so every room's tests can ask for ``anv
 
 import itertools
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,15 +81,24 @@ class Validators:
         assert height is not None
         self.running.wait_for_height(height + blocks, indices=[0])
 
+    def kill(self) -> None:
+        """Ends all of them at once."""
+        self.running.kill()
+
     @classmethod
-    def start(cls, directory: Path, *, accounts: int = 500, **options: Any) -> "Validators":
-        """A fresh chain of four; skips the test where its program was not built."""
+    def start(
+        cls, directory: Path, *, accounts: int = 500, further: Sequence[bytes] = (), **options: Any
+    ) -> "Validators":
+        """A fresh chain of four; skips the test where its program was not built.
+
+        ``accounts`` are for the tests to take, ``further`` ones (20 bytes each) are somebody's already.
+        """
         try:
             binary = find_binary(NODE_MODULES.parent, "phr-chain")
         except EngineNotBuilt as error:
             pytest.skip(str(error))
         deployer, pool = Key.new(), [Key.new() for _ in range(accounts)]
-        members = [deployer.address, *(key.address for key in pool)]
+        members = [deployer.address, *(key.address for key in pool), *further]
         running = create_chain(directory, binary, deployer.address, members, **options)
         try:
             running.start()

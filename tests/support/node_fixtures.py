@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
-from chain_fixtures import NODE_MODULES
+from chain_fixtures import NODE_MODULES, Validators
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from database_fixtures import new_database_url, on_postgres
 from kubo_fixtures import KUBO, built_ipfs, chosen_store, kubo_settings, new_swarm
@@ -24,16 +24,18 @@ from crypto.hpke import EncryptionKey
 from crypto.keyring import KeyringSecrets
 from crypto.passphrase import PassphraseCost
 from crypto.signer import AccountKey
+from engines.bft import BftChain
 from engines.kubo_swarm import KuboSwarm
 from ledger import calls
 from ledger.anvil import Anvil, find_anvil
 from ledger.chain import Chain
 from ledger.deploy import Deployment, deploy
+from ledger.engine import ANVIL, Engine
 from ledger.messages import MemberKeys, Registration, SignedMessage, from_json, sign, to_json
 from ledger.outbox import MemoryOutbox
 from ledger.sender import Sender
 from node.config import NodeConfig
-from node.initialise import STAFF_TOKEN_FILE, initialise_node
+from node.initialise import STAFF_TOKEN_FILE, initialise_node, make_keys
 from node.node import Node
 from vocabulary import Category, Role, role_mask
 from wire.patients import PendingRegistration, RegistrationRequest, RelayRequest, RelayResponse
@@ -132,6 +134,7 @@ class Network:
     """A running consortium."""
 
     anvil: Anvil
+    """The embedded chain, or a chain of validators in its place."""
     chain: Chain
     deployment: Deployment
     administrator: AccountKey
@@ -139,6 +142,12 @@ class Network:
     _sender: Sender = field(repr=False)
     swarm: KuboSwarm | None = None
     """The members' Kubo daemons, in their order; None where their stores are embedded."""
+
+    @property
+    def validators(self) -> BftChain:
+        """The validators of a network that was started with ``engine="bft"``."""
+        assert isinstance(self.anvil, Validators)
+        return self.anvil.running
 
     def member(self, name: str) -> Member:
         return next(member for member in self.members if member.name == name)
@@ -255,6 +264,16 @@ def free_ports(count: int) -> list[int]:
             probe.close()
 
 
+def _start_chain(directory: Path, engine: Engine, administrator: AccountKey, places: list[Path]) -> Any:
+    """An Anvil, or validators that take the transactions of the administrator and of the nodes in ``places``."""
+    if engine is ANVIL:
+        anvil = Anvil(directory, binary=find_anvil(NODE_MODULES), block_seconds=1.0)
+        anvil.start()
+        return anvil
+    accounts = [administrator.address, *(make_keys(place, cost=CHEAP) for place in places)]
+    return Validators.start(directory, accounts=10, further=accounts)
+
+
 def start_network(
     directory: Path,
     members: dict[str, tuple[Role, ...]] = THREE_MEMBERS,
@@ -262,20 +281,24 @@ def start_network(
     minimum_threshold: int = 2,
     database_url: Callable[[Path], str] | None = None,
     store: str | None = None,
+    engine: Engine = ANVIL,
 ) -> Network:
     """Starts a chain, deploys the contract, makes, enrols and starts the nodes; each has seen all members.
 
-    ``database_url`` gives the database of the node in a directory, and ``store`` is "embedded" or "kubo"; as the run
-    was asked for, when absent.
+    The chain is Anvil, or for ``BFT`` four validators, all of which each node follows. ``database_url`` gives the
+    database of the node in a directory, and ``store`` is "embedded" or "kubo"; as the run was asked for, when absent.
     """
     if database_url is None and on_postgres():
         database_url = new_database_url
-    anvil = Anvil(directory / "chain", binary=find_anvil(NODE_MODULES), block_seconds=1.0)
-    anvil.start()
-    chain = anvil.chain()
     administrator = AccountKey.generate()
+    places = [directory / name.replace(" ", "-").lower() for name in members]
+    anvil = _start_chain(directory / "chain", engine, administrator, places)
+    chain = anvil.chain()
     sender = Sender(chain, administrator.address, administrator.sign_digest, MemoryOutbox())
-    deployment = deploy(chain, sender, administrator.address, minimum_threshold)
+    deployer = sender
+    if isinstance(anvil, Validators):
+        deployer = Sender(chain, anvil.deployer.address, anvil.deployer.sign_digest, MemoryOutbox())
+    deployment = deploy(chain, deployer, administrator.address, minimum_threshold)
     deployment_file = directory / "deployment.json"
     deployment_file.write_text(json.dumps(deployment.to_json()))
     network = Network(anvil, chain, deployment, administrator, [], sender)
@@ -285,16 +308,16 @@ def start_network(
             network.swarm = new_swarm(directory, built_ipfs(), len(members))
             network.swarm.start()
             settings = [kubo_settings(daemon) for daemon in network.swarm.daemons]
-        for (name, roles), port, further in zip(
-            members.items(), free_ports(len(members)), settings, strict=True
+        for (name, roles), place, port, further in zip(
+            members.items(), places, free_ports(len(members)), settings, strict=True
         ):
-            place = directory / name.replace(" ", "-").lower()
             enrolment = initialise_node(
                 place,
                 name=name,
                 endpoint=f"http://127.0.0.1:{port}",
                 port=port,
-                rpc_url=anvil.url,
+                rpc_urls=anvil.running.rpc_urls if isinstance(anvil, Validators) else [anvil.url],
+                engine=engine.name,
                 deployment=deployment_file,
                 cost=CHEAP,
                 further=further | ({"database_url": database_url(place)} if database_url else {}),
