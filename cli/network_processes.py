@@ -19,7 +19,7 @@ from engines.processes import wait_for
 from ledger.contract import ConsentLedger
 from ledger.errors import LedgerError
 
-START_TIMEOUT_SECONDS = 60.0
+START_TIMEOUT_SECONDS = 120.0
 _ACTIVE = 1 << 16
 """The bit of a member's word that says that it is active (``ledger.entities.Member.word``)."""
 

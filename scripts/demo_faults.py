@@ -7,7 +7,7 @@ from typing import Any
 import psutil
 from demo_story import DemoFailed, Story
 
-CATCH_UP_SECONDS = 60.0
+CATCH_UP_SECONDS = 180.0
 
 
 def _validators(story: Story) -> list[dict[str, Any]]:
