@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from node.collaborators import SYSTEM_CLOCK, Clock, Ledger, Transactions
 from node.errors import Conflict, InvalidRequest, NodeError, NotAllowed, NotFound, TooMany
 from node.tables_custody import block_arrivals, block_references, deposits
-from storage import BlockCorruptError, BlockNotFoundError, BlockStore, Cid, CidError, Codec, missing
+from storage import BlockCorruptError, BlockNotFoundError, BlockStore, Cid, CidError, Codec, missing, put_many
 
 UNREFERENCED_SECONDS = 3600
 """How long a block may wait for the deposit that needs it."""
@@ -103,8 +103,9 @@ class BlockService:
                 if not connection.execute(again).rowcount:
                     row = {"cid": str(cid), "size_bytes": len(block), "uploader": uploader, "arrived_at": now}
                     connection.execute(insert(block_arrivals).values(row))
-        for cid, block in blocks:
-            if self.store.put(block, cid.codec) != cid:
+        kept = put_many(self.store, [(block, cid.codec) for cid, block in blocks])
+        for (cid, _), answered in zip(blocks, kept, strict=True):
+            if answered != cid:
                 raise BlockCorruptError(f"expected the store to keep block {cid}; it kept another")
 
     def fetch(self, name: str) -> bytes:

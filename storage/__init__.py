@@ -27,7 +27,7 @@ from storage.errors import (
     StoreFullError,
     StoreUnavailableError,
 )
-from storage.holding import Healing, ensure_pinned, fetch_missing, missing
+from storage.holding import Healing, ensure_pinned, fetch_missing, missing, put_many
 from storage.kubo import KuboBlockStore
 from storage.memory import MemoryBlockStore
 from storage.transfer import Transfer, copy_dag
@@ -61,5 +61,6 @@ __all__ = [
     "ensure_pinned",
     "fetch_missing",
     "missing",
+    "put_many",
     "unixfs",
 ]

@@ -5,16 +5,20 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from storage.blocks import BlockSource, BlockStore, check_block
-from storage.cid import Cid
+from storage.cid import Cid, Codec
 from storage.errors import BlockNotFoundError, StorageError
 
 
 @runtime_checkable
-class BulkQueries(Protocol):
-    """A store that is far away, and answers for many blocks at once faster than for each."""
+class BulkStore(Protocol):
+    """A store that is far away, and does for many blocks at once what would take long for each."""
 
     def missing(self, cids: Collection[Cid]) -> frozenset[Cid]:
         """Those of the blocks that are not held."""
+        ...
+
+    def put_many(self, blocks: Sequence[tuple[bytes, Codec]]) -> tuple[Cid, ...]:
+        """As ``BlockStore.put`` of each; what came before an error may be held."""
         ...
 
 
@@ -30,9 +34,20 @@ class Healing:
 
 def missing(store: BlockStore, cids: Collection[Cid]) -> frozenset[Cid]:
     """Those of the blocks that the store does not hold, as ``BlockStore.has`` says; none is read."""
-    if isinstance(store, BulkQueries):
+    if isinstance(store, BulkStore):
         return store.missing(cids)
     return frozenset(cid for cid in cids if not store.has(cid))
+
+
+def put_many(store: BlockStore, blocks: Sequence[tuple[bytes, Codec]]) -> tuple[Cid, ...]:
+    """Stores blocks durably and returns their CIDs, in order; what came before an error may be held.
+
+    Raises:
+        BlockTooLargeError, StoreFullError: as ``BlockStore.put``.
+    """
+    if isinstance(store, BulkStore):
+        return store.put_many(blocks)
+    return tuple(store.put(block, codec) for block, codec in blocks)
 
 
 def ensure_pinned(store: BlockStore, cids: Iterable[Cid]) -> frozenset[Cid]:

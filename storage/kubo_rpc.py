@@ -122,6 +122,22 @@ class KuboRpc:
                     threading.Event().wait(pause_seconds + jitter_seconds)
         raise AssertionError("every attempt returned or raised")
 
+    def write(self, blocks: Sequence[bytes], doing: str) -> list[str]:
+        """Writes blocks, unpinned, and returns the keys that the daemon says it gave them.
+
+        Fewer keys than blocks: it came to an error in the middle, which it tells only to who asks for the rest.
+
+        Raises:
+            StoreAnswerError: the answer is another; otherwise as ``call``.
+        """
+        arguments = {"cid-codec": "raw", "mhtype": "sha2-256", "pin": "false"}
+        answer = self.call("block/put", arguments, doing, files=blocks)
+        documents = [self.parse(line, doing) for line in answer.splitlines()]
+        keys = [each.get("Key") if isinstance(each, dict) else None for each in documents]
+        if not keys or len(keys) > len(blocks) or not all(isinstance(key, str) for key in keys):
+            raise self.strange(f"{answer[:100]!r}", doing)
+        return [str(key) for key in keys]
+
     def json(self, command: str, arguments: Mapping[str, str | Sequence[str]], doing: str, **how: Any) -> Any:
         """As ``call``, for one JSON document.
 

@@ -95,6 +95,10 @@ def _write(store: KuboBlockStore, known: Acknowledged, countdown: _Countdown, se
                 known.blocks[cid] = block
             own.append(cid)
             countdown.step()
+            batch = [(secrets.token_bytes(2_000), Codec.RAW) for _ in range(dice.choice([0, 0, 6]))]
+            for many, (content, _) in zip(store.put_many(batch), batch, strict=True):
+                with known.lock:
+                    known.blocks[many] = content
             again = dice.choice(own)
             store.put(known.blocks[again], again.codec)
             if dice.random() < 0.5:

@@ -3,9 +3,11 @@
 import pytest
 
 from storage import (
+    MAX_BLOCK_BYTES,
     BlockCorruptError,
     BlockNotFoundError,
     BlockStore,
+    BlockTooLargeError,
     Cid,
     Codec,
     MemoryBlockStore,
@@ -13,6 +15,7 @@ from storage import (
     ensure_pinned,
     fetch_missing,
     missing,
+    put_many,
 )
 
 
@@ -39,6 +42,25 @@ def test_missing_of_the_same_bytes_under_the_other_codec_names_it(store: BlockSt
     raw = store.put(b"", Codec.RAW)
     node = Cid.of(b"", Codec.DAG_PB)
     assert missing(store, [raw, node]) == {node}
+
+
+def test_put_many_stores_every_block_once_whatever_was_there_before(store: BlockStore) -> None:
+    store.put(b"there")
+    store.put(b"", Codec.DAG_PB)
+    blocks = [(b"%d" % n * 1000, Codec.RAW) for n in range(70)]
+    blocks += [(b"there", Codec.RAW), (b"", Codec.RAW), (b"new", Codec.DAG_PB), blocks[0]]
+    cids = put_many(store, blocks)
+    assert cids == tuple(Cid.of(block, codec) for block, codec in blocks)
+    assert set(store.cids()) == {*cids, Cid.of(b"", Codec.DAG_PB)}
+    for cid, (block, _) in zip(cids, blocks, strict=True):
+        assert store.get(cid) == block
+    assert put_many(store, []) == ()
+
+
+def test_put_many_with_one_block_beyond_the_limit_is_refused(store: BlockStore) -> None:
+    with pytest.raises(BlockTooLargeError):
+        put_many(store, [(bytes(MAX_BLOCK_BYTES + 1), Codec.RAW)])
+    assert list(store.cids()) == []
 
 
 def test_ensure_pinned_pins_what_is_there_and_names_the_rest(store: BlockStore) -> None:
