@@ -57,7 +57,7 @@ def test_kubo_on_a_full_disk_says_so_loses_nothing_and_recovers(
 
 
 def large_blocks(disk: Path, binary: Path) -> None:
-    """The blocks fill the disk: Kubo recovers as soon as there is room."""
+    """The blocks fill the disk: Kubo recovers when there is room, unless its pin database met the end as well."""
     with new_swarm(disk, binary, 1) as swarm:
         daemon = swarm.daemons[0]
         store = store_of(daemon)
@@ -65,9 +65,10 @@ def large_blocks(disk: Path, binary: Path) -> None:
         kept: set[Cid] = set()
         error = _put_until_full(store, kept, set(), 300_000)
         assert "no room" in str(error)
-        assert "try again" in str(error)
         _require_intact(store, kept)
         (disk / "ballast").unlink()
+        if "restart the daemon" in str(error):
+            daemon.restart()
         for _ in range(3):
             kept.add(store.put(secrets.token_bytes(300_000)))
         gone = kept.pop()

@@ -14,7 +14,7 @@ from storage import Cid, Codec, KuboBlockStore, StoreUnavailableError
 
 pytestmark = pytest.mark.network
 
-_KILLS = 20
+_KILLS = 12
 _WRITERS = 3
 _WAIT_SECONDS = 60.0
 
