@@ -152,7 +152,6 @@ func (app *App) newAnteHandler(maxTxGasWanted uint64) sdk.AnteHandler {
 		evmParams, feeParams := app.EVM.GetParams(ctx), app.FeeMarket.GetParams(ctx)
 		return sdk.ChainAnteDecorators(
 			evmmono.NewEVMMonoDecorator(app.Accounts, app.FeeMarket, app.EVM, maxTxGasWanted, &evmParams, &feeParams),
-			evmante.NewTxListenerDecorator(app.onPendingTx),
 		)(ctx, tx, simulate)
 	}
 }

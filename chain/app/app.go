@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/ethereum/go-ethereum/common"
 	"github.com/spf13/cast"
 
 	abci "github.com/cometbft/cometbft/abci/types"
@@ -60,6 +59,11 @@ import (
 // Name is the application's name in CometBFT's handshake.
 const Name = "phr-chain"
 
+// Chain is the part of a genesis that this application reads itself.
+type Chain struct {
+	EVMChainID uint64 `json:"evm_chain_id,string"` // EIP-155
+}
+
 var moduleAccounts = map[string][]string{
 	authtypes.FeeCollectorName:     nil,
 	stakingtypes.BondedPoolName:    {authtypes.Burner, authtypes.Staking},
@@ -71,10 +75,10 @@ var moduleAccounts = map[string][]string{
 // App is the chain's state machine.
 type App struct {
 	*baseapp.BaseApp
-	encoding        Encoding
-	evmChainID      uint64
-	modules         *module.Manager
-	pendingListener []func(common.Hash)
+	encoding   Encoding
+	evmChainID uint64
+	modules    *module.Manager
+	closed     sync.Once
 
 	Accounts  authkeeper.AccountKeeper
 	Bank      bankkeeper.Keeper
@@ -201,22 +205,15 @@ func (app *App) initChain(ctx sdk.Context, request *abci.RequestInitChain) (*abc
 	if err := json.Unmarshal(request.AppStateBytes, &state); err != nil {
 		return nil, fmt.Errorf("app_state of the genesis is not a JSON object: %w", err)
 	}
+	var chain Chain
+	if err := json.Unmarshal(state[Name], &chain); err != nil || chain.EVMChainID != app.evmChainID {
+		return nil, fmt.Errorf("evm.evm-chain-id of app.toml is %d, the genesis says %d; run phr-chain configure", app.evmChainID, chain.EVMChainID)
+	}
 	return app.modules.InitGenesis(ctx, app.encoding.Codec, state)
 }
 
 // Encoding returns the chain's codecs.
 func (app *App) Encoding() Encoding { return app.encoding }
-
-// RegisterPendingTxListener implements the JSON-RPC server's need; listeners must be set before start.
-func (app *App) RegisterPendingTxListener(listener func(common.Hash)) {
-	app.pendingListener = append(app.pendingListener, listener)
-}
-
-func (app *App) onPendingTx(hash common.Hash) {
-	for _, listener := range app.pendingListener {
-		listener(hash)
-	}
-}
 
 // RegisterAPIRoutes does nothing: the REST API is not offered.
 func (app *App) RegisterAPIRoutes(*api.Server, config.APIConfig) {}
@@ -237,16 +234,8 @@ func (app *App) RegisterNodeService(clientCtx client.Context, cfg config.Config)
 	nodeservice.RegisterNodeService(clientCtx, app.GRPCQueryRouter(), cfg, app.CommitMultiStore().EarliestVersion)
 }
 
-var closing sync.Mutex
-
 // Close ends the mempool and the base application; calling it again does nothing.
-func (app *App) Close() error {
-	closing.Lock()
-	defer closing.Unlock()
-	if app.Mempool == nil {
-		return nil
-	}
-	err := errors.Join(app.Mempool.Close(), app.BaseApp.Close())
-	app.Mempool = nil
+func (app *App) Close() (err error) {
+	app.closed.Do(func() { err = errors.Join(app.Mempool.Close(), app.BaseApp.Close()) })
 	return err
 }

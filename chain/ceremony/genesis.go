@@ -62,11 +62,6 @@ type Plan struct {
 	GenesisTime       time.Time
 }
 
-// Chain is the part of app_state that this application reads itself.
-type Chain struct {
-	EVMChainID uint64 `json:"evm_chain_id,string"`
-}
-
 // Summary is what a genesis says about its chain.
 type Summary struct {
 	ChainID    string `json:"chain_id"`
@@ -101,7 +96,7 @@ func Genesis(plan Plan) ([]byte, error) {
 			return nil, fmt.Errorf("genesis of %s: %w", name, err)
 		}
 	}
-	if state[app.Name], err = json.Marshal(Chain{EVMChainID: plan.EVMChainID}); err != nil {
+	if state[app.Name], err = json.Marshal(app.Chain{EVMChainID: plan.EVMChainID}); err != nil {
 		return nil, err
 	}
 	appState, err := json.Marshal(state)
@@ -135,7 +130,7 @@ func Inspect(genesis []byte) (Summary, error) {
 	if err := json.Unmarshal(document.AppState, &state); err != nil {
 		return Summary{}, fmt.Errorf("app_state of the genesis: %w", err)
 	}
-	var chain Chain
+	var chain app.Chain
 	if err := json.Unmarshal(state[app.Name], &chain); err != nil || document.AppName != app.Name || chain.EVMChainID == 0 {
 		return Summary{}, fmt.Errorf("a genesis of another application; expected one made by %s genesis", app.Name)
 	}

@@ -154,6 +154,7 @@ func configureCommand() *cobra.Command {
 	cmd.Flags().StringVar(&settings.P2PExternal, "p2p-external", "", "address that the others dial, if another")
 	cmd.Flags().StringVar(&settings.JSONRPC, "json-rpc", "127.0.0.1:8545", "loopback address for Ethereum JSON-RPC")
 	cmd.Flags().StringVar(&settings.CometRPC, "comet-rpc", "127.0.0.1:26657", "loopback address for status, propose and submit")
+	cmd.Flags().StringVar(&settings.Prometheus, "prometheus", "", "loopback address for CometBFT's metrics, such as 127.0.0.1:26660; none unless given")
 	cmd.Flags().StringArrayVar(&settings.Peers, "peer", nil, "ID@host:port of another node; repeat")
 	cmd.Flags().DurationVar(&settings.CommitTimeout, "commit-timeout", node.DefaultCommitTimeout, "wait between blocks")
 	cmd.Flags().StringVar(&settings.Pruning, "pruning", "nothing", "of old state: nothing (archive), default, everything; events stay for ever")

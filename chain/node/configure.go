@@ -32,6 +32,7 @@ type Settings struct {
 	P2PExternal   string        // host:port that the others dial, where it differs; may be empty
 	JSONRPC       string        // loopback host:port for the member's own software
 	CometRPC      string        // loopback host:port for status, propose and submit
+	Prometheus    string        // loopback host:port for CometBFT's metrics; none if empty
 	Peers         []string      // ID@host:port of every other node
 	CommitTimeout time.Duration // wait after a block before the next; sets the block interval
 	Pruning       string        // of old state: nothing (archive), default or everything; events are never pruned
@@ -69,7 +70,10 @@ type Configured struct {
 // Configure writes genesis.json, config.toml, app.toml and allowed-nodes.json of a home directory. It
 // may be run again to change settings; it refuses to put another chain's genesis in the place of one.
 func Configure(settings Settings) (*Configured, error) {
-	for flag, address := range map[string]string{"--json-rpc": settings.JSONRPC, "--comet-rpc": settings.CometRPC} {
+	for flag, address := range map[string]string{"--json-rpc": settings.JSONRPC, "--comet-rpc": settings.CometRPC, "--prometheus": settings.Prometheus} {
+		if flag == "--prometheus" && address == "" {
+			continue
+		}
 		if err := requireLoopback(address); err != nil {
 			return nil, fmt.Errorf("%s %q: %w", flag, address, err)
 		}
@@ -82,6 +86,10 @@ func Configure(settings Settings) (*Configured, error) {
 	}
 	peerIDs, err := peerIDs(settings.Peers)
 	if err != nil {
+		return nil, err
+	}
+	comet := cometConfig(settings, peerIDs)
+	if err := comet.ValidateBasic(); err != nil {
 		return nil, err
 	}
 	nodeKey, err := p2p.LoadNodeKey(filepath.Join(settings.Home, "config", "node_key.json"))
@@ -102,7 +110,7 @@ func Configure(settings Settings) (*Configured, error) {
 	if err := os.MkdirAll(filepath.Join(settings.Home, "data"), 0o700); err != nil {
 		return nil, err
 	}
-	cmtcfg.WriteConfigFile(filepath.Join(settings.Home, "config", "config.toml"), cometConfig(settings, peerIDs))
+	cmtcfg.WriteConfigFile(filepath.Join(settings.Home, "config", "config.toml"), comet)
 	sdkconfig.SetConfigTemplate(sdkconfig.DefaultConfigTemplate + evmconfig.DefaultEVMConfigTemplate)
 	sdkconfig.WriteConfigFile(filepath.Join(settings.Home, "config", "app.toml"), appConfig(settings, summary.EVMChainID))
 	allowed, err := json.MarshalIndent(allowedNodesFile{Nodes: peerIDs}, "", "  ")
@@ -174,6 +182,8 @@ func cometConfig(settings Settings, peerIDs []string) *cmtcfg.Config {
 	config.Consensus.TimeoutCommit = settings.CommitTimeout
 	config.Storage.DiscardABCIResponses = false // receipts and logs of every height are made from them
 	config.TxIndex.Indexer = "kv"
+	config.Instrumentation.Prometheus = settings.Prometheus != ""
+	config.Instrumentation.PrometheusListenAddr = settings.Prometheus
 	return config
 }
 

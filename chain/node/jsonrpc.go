@@ -14,12 +14,10 @@ import (
 	ethfilters "github.com/ethereum/go-ethereum/eth/filters"
 	ethrpc "github.com/ethereum/go-ethereum/rpc"
 
-	rpcclient "github.com/cometbft/cometbft/rpc/client"
 	"github.com/cosmos/evm/rpc/backend"
 	"github.com/cosmos/evm/rpc/namespaces/ethereum/eth"
 	"github.com/cosmos/evm/rpc/namespaces/ethereum/eth/filters"
 	ethnet "github.com/cosmos/evm/rpc/namespaces/ethereum/net"
-	"github.com/cosmos/evm/rpc/stream"
 	rpctypes "github.com/cosmos/evm/rpc/types"
 	evmserver "github.com/cosmos/evm/server"
 	evmconfig "github.com/cosmos/evm/server/config"
@@ -140,13 +138,14 @@ func (a *ethAPI) SendRawTransaction(data hexutil.Bytes) (common.Hash, error) {
 
 // newJSONRPC returns the handler of the allowed methods, single and in batches.
 func newJSONRPC(serverCtx *server.Context, clientCtx client.Context, config evmconfig.Config,
-	back *backend.Backend, index evmservertypes.EVMTxIndexer, events *stream.RPCStream,
+	back *backend.Backend, index evmservertypes.EVMTxIndexer,
 ) (http.Handler, error) {
 	rpcServer := ethrpc.NewServer()
 	rpcServer.SetBatchLimits(config.JSONRPC.BatchRequestLimit, config.JSONRPC.BatchResponseMaxSize)
 	rpcServer.SetHTTPBodyLimit(config.JSONRPC.HTTPBodyLimit)
+	// The stream of new events (nil) serves subscriptions and filters, which are not offered.
 	for namespace, service := range map[string]any{
-		"eth":  &ethAPI{inner: eth.NewPublicAPI(serverCtx.Logger, back), logs: filters.NewPublicAPI(serverCtx.Logger, clientCtx, events, back), index: index},
+		"eth":  &ethAPI{inner: eth.NewPublicAPI(serverCtx.Logger, back), logs: filters.NewPublicAPI(serverCtx.Logger, clientCtx, nil, back), index: index},
 		"net":  &netAPI{inner: ethnet.NewPublicAPI(serverCtx, clientCtx)},
 		"web3": &web3API{version: Versions().ClientVersion()},
 	} {
@@ -162,10 +161,8 @@ func newJSONRPC(serverCtx *server.Context, clientCtx client.Context, config evmc
 func serveJSONRPC(ctx context.Context, serverCtx *server.Context, clientCtx client.Context, config evmconfig.Config,
 	index evmservertypes.EVMTxIndexer, application *app.App,
 ) error {
-	events := stream.NewRPCStreams(clientCtx.Client.(rpcclient.EventsClient), serverCtx.Logger, clientCtx.TxConfig.TxDecoder())
-	application.RegisterPendingTxListener(events.ListenPendingTx)
 	back := backend.NewBackend(serverCtx, clientCtx, index, application.Mempool, backend.WithLogger(serverCtx.Logger))
-	handler, err := newJSONRPC(serverCtx, clientCtx, config, back, index, events)
+	handler, err := newJSONRPC(serverCtx, clientCtx, config, back, index)
 	if err != nil {
 		return err
 	}
