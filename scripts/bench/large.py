@@ -23,7 +23,7 @@ from pathlib import Path
 import structlog
 from consortium import NodeProcess, as_processes, consortium, show
 from files_flow import Noise
-from memory_peaks import measured_growth
+from memory_peaks import Growth, measured_growth
 from node_fixtures import Network
 from records_flow import SYSTEM, Case
 from wallet_flow import PASSPHRASE, Person
@@ -100,13 +100,15 @@ def measure(
     return found
 
 
-def row(size_mib: float, seconds: float, growth: object, client_mib: int) -> dict[str, object]:
-    rises = growth.growth_mib  # type: ignore[attr-defined]
+def row(size_mib: float, seconds: float, growth: Growth, client_mib: int) -> dict[str, object]:
+    rises, worked = growth.growth_mib, growth.processor_seconds
     return {
         "seconds": round(seconds, 1),
         "mib_per_second": round(size_mib / seconds, 1),
         "growth_mib": {"author": rises[0], "others": rises[1:3], "client": client_mib}
         | ({"kubo": rises[3:]} if rises[3:] else {}),
+        "processor_seconds": {"author": worked[0], "others": worked[1:3]}
+        | ({"kubo": worked[3:]} if worked[3:] else {}),
     }
 
 
@@ -198,7 +200,7 @@ def stores(kind: str, network: Network, place: Path) -> Iterator[list[int]]:
                 config.write(
                     f'store = "kubo"\nkubo_url = "{daemon.rpc_url}"\nkubo_secret_file = "{daemon.secret_file}"\n'
                 )
-        yield [daemon.pid for daemon in swarm.daemons]
+        yield [process.pid for daemon in swarm.daemons if (process := daemon.background.process())]
 
 
 if __name__ == "__main__":
