@@ -111,13 +111,14 @@ def _member_of(node: Path) -> MemberPlace:
 
 
 def make_kubo(
-    directory: Path, swarm_key_file: Path, *, new_key: bool, listen: str, rpc_port: int
+    directory: Path, swarm_key_file: Path, *, new_key: bool, listen: str, announce: str, rpc_port: int
 ) -> "KuboPeer":
     """Make a custodian's Kubo repository for this machine, and write what the others need to know of it.
 
     Args:
         swarm_key_file: the key that all members of the swarm share, in the form of Kubo's ``swarm.key``.
         new_key: make that file, which must not be there yet.
+        announce: the multiaddr that others dial, where it is not the one to listen on; or "".
 
     Raises:
         CommandError: the key file is not one.
@@ -133,7 +134,12 @@ def make_kubo(
         check_new_file(swarm_key_file)
         save(swarm_key_file, as_file(new_swarm_key()).encode())
     peer = create_repository(
-        directory, binary, swarm_key=_read_swarm_key(swarm_key_file), rpc_port=rpc_port, swarm_listen=listen
+        directory,
+        binary,
+        swarm_key=_read_swarm_key(swarm_key_file),
+        rpc_port=rpc_port,
+        swarm_listen=listen,
+        announce=announce,
     )
     save(directory / PEER_FILE, json_bytes(_peer_document(peer)))
     return peer

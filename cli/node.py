@@ -107,6 +107,9 @@ def kubo(
     listen: str = typer.Option(
         "/ip4/127.0.0.1/tcp/4001", "--listen", help=_("The multiaddr that other custodians reach.")
     ),
+    announce: str = typer.Option(
+        "", "--announce", help=_("The one that they dial, where it is another, as in a container.")
+    ),
     rpc_port: int = typer.Option(
         5001, "--rpc-port", min=1, max=65535, help=_("The port of its RPC on 127.0.0.1.")
     ),
@@ -129,7 +132,9 @@ def kubo(
         return say(
             _("{count} others may connect, once the daemon is started again.").format(count=len(peers))
         )
-    made = make_kubo(directory, swarm_key, new_key=make_swarm_key, listen=listen, rpc_port=rpc_port)
+    made = make_kubo(
+        directory, swarm_key, new_key=make_swarm_key, listen=listen, announce=announce, rpc_port=rpc_port
+    )
     if as_json:
         return emit_json({"peer_id": made.peer_id, "address": made.address})
     say(_("Send {path} to the other custodians; it holds no secret.").format(path=directory / PEER_FILE))

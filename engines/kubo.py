@@ -42,6 +42,7 @@ def create_repository(
     swarm_key: bytes,
     rpc_port: int,
     swarm_listen: str,
+    announce: str = "",
     storage_max_bytes: int | None = None,
 ) -> KuboPeer:
     """Makes a daemon's directory, and returns how others reach it; a directory that has one is left as it is.
@@ -53,11 +54,17 @@ def create_repository(
         swarm_key: 32 bytes that all members of the swarm share.
         rpc_port: TCP port of the RPC on 127.0.0.1.
         swarm_listen: multiaddr for other members' daemons, for example ``/ip4/127.0.0.1/tcp/4001``.
+        announce: the multiaddr that others dial, where it is not the one to listen on.
         storage_max_bytes: what the repository may grow to; None takes 90 % of what is free on its disk now.
 
     Raises:
-        EnginesError: ``ipfs init`` failed; the message has its words.
+        EnginesError: ``ipfs init`` failed; the message has its words. Or others could not dial what they are told.
     """
+    if _is_any_address(swarm_listen) and not announce:
+        raise EnginesError(
+            f"expected the address that others dial, beside {swarm_listen}, which means any of this machine's: "
+            "announce it, such as /ip4/192.0.2.10/tcp/4001"
+        )
     directory = directory.absolute()
     repository = directory / _REPOSITORY
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -70,7 +77,7 @@ def create_repository(
         making = directory / f"{_REPOSITORY}.making"
         shutil.rmtree(making, ignore_errors=True)
         _initialise(binary, making)
-        settings = KuboSettings(rpc_port, swarm_listen, storage_max_bytes)
+        settings = KuboSettings(rpc_port, swarm_listen, announce, storage_max_bytes)
         config = private_configuration(_read_config(making), settings, _read_secret(secret_file))
         _write_config(making, config)
         _write_json(making / _LIMITS, peer_limits(()))
@@ -80,9 +87,10 @@ def create_repository(
 
 
 def read_peer(directory: Path) -> KuboPeer:
-    """The id of a directory's daemon and where it listens, from its configuration."""
+    """The id of a directory's daemon and where others dial it, from its configuration."""
     config = _read_config(directory.absolute() / _REPOSITORY)
-    return KuboPeer(config["Identity"]["PeerID"], config["Addresses"]["Swarm"][0])
+    addresses = config["Addresses"]
+    return KuboPeer(config["Identity"]["PeerID"], (addresses["Announce"] or addresses["Swarm"])[0])
 
 
 def read_swarm_key(directory: Path) -> bytes | None:
@@ -221,6 +229,10 @@ def environment(repository: Path) -> dict[str, str]:
         "IPFS_TELEMETRY": "off",
         "LIBP2P_FORCE_PNET": "1",
     }
+
+
+def _is_any_address(multiaddr: str) -> bool:
+    return multiaddr.split("/")[2:3] in (["0.0.0.0"], ["::"])  # noqa: S104 - looked for, not listened on
 
 
 def _initialise(binary: Path, repository: Path) -> None:

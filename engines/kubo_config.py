@@ -52,6 +52,8 @@ class KuboSettings:
     """TCP port of the RPC on 127.0.0.1."""
     swarm_listen: str
     """The multiaddr on which other members' daemons connect: ``/ip4/127.0.0.1/tcp/4001``."""
+    announce: str
+    """The multiaddr that others dial where that is another, as behind a container's or a router's address; or ""."""
     storage_max_bytes: int
     """What the repository may grow to (``Datastore.StorageMax``); the node refuses blocks before it is reached."""
 
@@ -89,7 +91,7 @@ def private_configuration(
         "API": f"/ip4/127.0.0.1/tcp/{settings.rpc_port}",
         "Gateway": [],
         "Swarm": [settings.swarm_listen],
-        "Announce": [],
+        "Announce": [settings.announce] if settings.announce else [],
         "AppendAnnounce": [],
         "NoAnnounce": [],
     }

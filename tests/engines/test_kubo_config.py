@@ -2,10 +2,14 @@
 
 import copy
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engines import EnginesError
+from engines.kubo import create_repository
 from engines.kubo_config import (
     RPC_PATHS,
     KuboPeer,
@@ -17,7 +21,9 @@ from engines.kubo_config import (
     with_peers,
 )
 
-_SETTINGS = KuboSettings(rpc_port=5001, swarm_listen="/ip4/127.0.0.1/tcp/4001", storage_max_bytes=10**9)
+_SETTINGS = KuboSettings(
+    rpc_port=5001, swarm_listen="/ip4/127.0.0.1/tcp/4001", announce="", storage_max_bytes=10**9
+)
 _PEER = KuboPeer("12D3KooWPeer", "/ip4/127.0.0.1/tcp/4002")
 _INITIAL: dict[str, Any] = {
     "Identity": {"PeerID": "12D3KooWOwn", "PrivKey": "kept as it is"},
@@ -139,6 +145,22 @@ def test_swarm_key_file_has_the_form_that_libp2p_reads() -> None:
     assert len({new_swarm_key() for _ in range(3)}) == 3
     with pytest.raises(ValueError, match="32 bytes"):
         swarm_key_file(bytes(31))
+
+
+def test_private_configuration_announces_what_it_is_told_and_nothing_else() -> None:
+    assert _private()["Addresses"]["Announce"] == []
+    behind = replace(_SETTINGS, swarm_listen="/ip4/0.0.0.0/tcp/4001", announce="/dns4/kubo.example/tcp/4001")
+    addresses = private_configuration(_INITIAL, behind, "the-secret")["Addresses"]
+    assert addresses["Announce"] == ["/dns4/kubo.example/tcp/4001"]
+
+
+@pytest.mark.parametrize("listen", ["/ip4/0.0.0.0/tcp/4001", "/ip6/::/tcp/4001"])
+def test_create_repository_on_any_address_without_one_to_dial_is_refused(tmp_path: Path, listen: str) -> None:
+    with pytest.raises(EnginesError, match="announce"):
+        create_repository(
+            tmp_path / "kubo", tmp_path / "ipfs", swarm_key=bytes(32), rpc_port=1, swarm_listen=listen
+        )
+    assert not (tmp_path / "kubo").exists()
 
 
 def test_settings_and_peers_show_no_secret() -> None:

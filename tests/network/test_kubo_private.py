@@ -242,6 +242,26 @@ def test_create_repository_after_an_interrupted_one_starts_anew(ipfs_binary: Pat
         assert daemon.answers()
 
 
+def test_peer_of_a_daemon_behind_another_address_is_what_others_dial(
+    ipfs_binary: Path, tmp_path: Path, kubo: KuboDaemon
+) -> None:
+    rpc_port, swarm_port = free_ports(2)
+    key = read_swarm_key(kubo.directory)
+    assert key is not None
+    listen, announce = (f"/ip4/{address}/tcp/{swarm_port}" for address in ("0.0.0.0", "127.0.0.1"))
+    made = create_repository(
+        tmp_path / "b", ipfs_binary, swarm_key=key, rpc_port=rpc_port, swarm_listen=listen, announce=announce
+    )
+    assert made.address == announce
+    with KuboDaemon(tmp_path / "b", ipfs_binary) as behind:
+        set_peers(kubo.directory, [made])
+        set_peers(behind.directory, [kubo.peer])
+        kubo.restart()
+        behind.restart()
+        kubo.connect(made)
+        assert kubo.connected_peers() == {made.peer_id}
+
+
 def _member(directory: Path, binary: Path, swarm_key: bytes) -> KuboDaemon:
     rpc_port, swarm_port = free_ports(2)
     listen = f"/ip4/127.0.0.1/tcp/{swarm_port}"
