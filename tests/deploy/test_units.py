@@ -1,5 +1,6 @@
 """The unit files: what systemd itself says of them, and that they fit the programs that they start."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ import pytest
 
 from cli.exit_codes import ExitCode
 from cli.main import app
+from engines.kubo import KuboDaemon
+from engines.processes import Background
 
 SYSTEMD = Path(__file__).parents[2] / "deploy" / "systemd"
 UNITS = sorted(SYSTEMD.glob("*.service"))
@@ -86,3 +89,37 @@ def test_node_unit_starts_a_command_that_exists_and_rests_where_starting_again_c
     }  # type: ignore[union-attr]
     useless = {ExitCode.USAGE, ExitCode.BAD_INPUT, ExitCode.DIVERGED, ExitCode.LOCKED}
     assert {int(code) for code in service["RestartPreventExitStatus"].split()} == {int(c) for c in useless}
+
+
+def test_kubo_runs_in_unit_and_container_as_where_it_is_tested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The switches and the environment that the private swarm's tests prove are those of production."""
+
+    class Started(Exception):
+        pass
+
+    seen: dict[str, object] = {}
+
+    def start(_: Background, command: list[str], environment: dict[str, str]) -> None:
+        seen.update(command=command[1:], environment=environment)
+        raise Started
+
+    monkeypatch.setattr(Background, "start", start)
+    monkeypatch.setattr(KuboDaemon, "answers", lambda _: False)
+    with pytest.raises(Started):
+        KuboDaemon(tmp_path, Path("ipfs")).start()
+    text = (SYSTEMD / "phr-ipfs.service").read_text()
+    [words] = re.findall(r"^ExecStart=\S+/ipfs (.*)$", text, re.MULTILINE)
+    assert words.split() == seen["command"]
+    container = (SYSTEMD.parent / "containers" / "ipfs.Containerfile").read_text()
+    assert json.loads(container.split("\nCMD ")[1].splitlines()[0]) == seen["command"]
+    environment = seen["environment"]
+    assert isinstance(environment, dict)
+    for name, value in environment.items():
+        if name not in ("PATH", "HOME", "IPFS_PATH"):
+            assert f"Environment={name}={value}\n" in text
+            assert f" {name}={value}" in container
+    assert environment["IPFS_PATH"].endswith("/repository")
+    assert "IPFS_PATH=/var/lib/phr-ipfs/repository" in text
+    assert "IPFS_PATH=/var/lib/phr-ipfs/repository" in container
