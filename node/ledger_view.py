@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import Row, select
 
 from ledger.blocks import Block
 from ledger.entities import Consent, Member, Patient, Record
+from ledger.errors import ChainHalted
 from ledger.events import ConsentGranted, Event, RecordPublished
 from ledger.messages import LedgerScope
 from ledger.state import LedgerState
@@ -17,6 +18,9 @@ from node.errors import NotInTime, Unavailable
 from node.event_codec import decode
 from node.tables import accesses, block_times, events
 from vocabulary import Purpose, Reason
+
+HALTED_SECONDS = 30.0
+"""How long the final head may stand still before nothing new is begun: no custodian would answer then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,22 @@ class FinalAccess:
     block_hash: bytes
     transaction_hash: bytes
     log_index: int
+
+
+def require_advancing(age_seconds: float) -> None:
+    """Refuses, before anything is begun, what needs a chain that makes blocks.
+
+    Args:
+        age_seconds: Since when the final head has not advanced; infinite where it was never seen to, after a start.
+
+    Raises:
+        ledger.ChainHalted: the head stands still for longer than custodians accept.
+    """
+    if HALTED_SECONDS < age_seconds < float("inf"):
+        raise ChainHalted(
+            f"the chain has made no block for {age_seconds:.0f} seconds, so nothing was begun: ask again when its "
+            "validators work"
+        )
 
 
 class LedgerView:
@@ -202,8 +222,7 @@ class LedgerView:
         wanted = sorted(set(numbers))
         known: dict[int, int] = {}
         with self._database.read() as connection:
-            for start in range(0, len(wanted), 500):
-                chunk = wanted[start : start + 500]
+            for chunk in _chunks(wanted):
                 rows = connection.execute(select(block_times).where(block_times.c.number.in_(chunk)))
                 known.update({row.number: row.time for row in rows})
         missing = {number: self._fetch_block(number).time for number in wanted if number not in known}
@@ -213,11 +232,10 @@ class LedgerView:
 
     def _remember_times(self, times: dict[int, int]) -> None:
         with self._database.begin() as connection:
-            there = set(
-                connection.execute(
-                    select(block_times.c.number).where(block_times.c.number.in_(list(times)))
-                ).scalars()
-            )
+            there: set[int] = set()
+            for chunk in _chunks(sorted(times)):
+                known = select(block_times.c.number).where(block_times.c.number.in_(chunk))
+                there.update(connection.execute(known).scalars())
             rows = [{"number": number, "time": at} for number, at in times.items() if number not in there]
             if rows:
                 connection.execute(block_times.insert(), rows)
@@ -239,6 +257,11 @@ class LedgerView:
         order = (accesses.c.block_number, accesses.c.log_index, accesses.c.sequence)
         with self._database.read() as connection:
             return tuple(_final_access(row) for row in connection.execute(statement.order_by(*order)))
+
+
+def _chunks(numbers: list[int]) -> Iterator[list[int]]:
+    """As many at a time as any database takes parameters."""
+    return (numbers[start : start + 500] for start in range(0, len(numbers), 500))
 
 
 def _final_access(row: Row[tuple[object, ...]]) -> FinalAccess:

@@ -11,12 +11,16 @@ from sqlalchemy import Connection, delete, select
 
 from ledger.entities import Patient, PatientStatus
 from node.database import Database
-from node.errors import Conflict, NotFound
+from node.errors import Conflict, InvalidRequest, NotFound
 from node.identity import Identity
 from node.ledger_view import LedgerView, Snapshot
 from node.tables import patient_identifiers
 from records import PatientIdentifier
 from wire.staff import PatientIdentifierValue, RegisteredPatient
+
+IDENTIFIER_BYTES = 2048
+"""System and value together: a row of PostgreSQL's index holds 2,704 bytes."""
+_NUL = "\0"
 
 
 class PatientRegister:
@@ -89,9 +93,14 @@ class PatientRegister:
 
         Raises:
             Conflict: one of them names another patient, live or about to be.
+            InvalidRequest: one of them cannot be kept.
         """
         snapshot = self._ledger.snapshot()
         for one in identifiers:
+            if _NUL in one.system + one.value or len((one.system + one.value).encode()) > IDENTIFIER_BYTES:
+                raise InvalidRequest(
+                    f"expected an identifier of at most {IDENTIFIER_BYTES} bytes of UTF-8 in all, without NUL"
+                )
             for other in self._bound(connection, one.system, one.value):
                 if other != patient and _is_live(snapshot, other):
                     raise Conflict(
@@ -114,6 +123,8 @@ class PatientRegister:
 
     @staticmethod
     def _bound(connection: Connection, system: str, value: str) -> list[bytes]:
+        if _NUL in system + value:
+            return []  # PostgreSQL would refuse the question
         statement = select(patient_identifiers.c.patient).where(
             patient_identifiers.c.system == system, patient_identifiers.c.value == value
         )

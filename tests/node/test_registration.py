@@ -226,3 +226,12 @@ def test_pseudonym_that_went_to_another_provider_is_no_patient_here(network: Net
     network.register(first, (("urn:k", "9"),), patient)
     assert second.call("GET", "/staff/patients", staff=True, about=("urn:k", "1")).json() == []
     assert "0x" + patient.address.hex() not in second.call("GET", "/staff/patients", staff=True).text
+
+
+@pytest.mark.parametrize("value", ["1\0", "\U0001f600" * 256])
+def test_identifier_that_some_database_cannot_keep_is_refused_by_all(network: Network, value: str) -> None:
+    node = network.members[0]
+    code = code_of(network, node, network.new_patient())
+    assert problem(approve(node, code, ("urn:" + "\U0001f600" * 400, value))) == (400, "invalid-request")
+    with pytest.raises(NotFound):
+        node.node.patients.patient_by_identifier("urn:j", value)
