@@ -42,6 +42,7 @@ from node.status import Holdings, Status
 from node.stopwatch import NewStopwatch, Stopwatch
 
 PRUNE_SECONDS = 60.0
+STORE_SECONDS = 10.0
 RESUME_SECONDS = 10.0
 CLAIM_SECONDS = 5.0
 
@@ -150,6 +151,10 @@ class Node:
         self.metrics.watch("phr_ready", "1 when the node can do its work", lambda: self.status.health().ready)
         self.housekeeping.every(RESUME_SECONDS, "sending transactions again", self.sender.resume)
         self.housekeeping.every(CLAIM_SECONDS, "holding the database alone", self._keep_claim)
+        # Whoever chooses custodians asks whether this node is ready, and it is not while its Kubo is down.
+        self.housekeeping.every(
+            STORE_SECONDS, "asking the block store for room", self._opened_store.free_bytes
+        )
         self.housekeeping.every(PRUNE_SECONDS, "forgetting old nonces", self.nonces.prune)
         self.housekeeping.every(PRUNE_SECONDS, "dropping expired registrations", self.registrations.prune)
         self.records.register(self.housekeeping.every)

@@ -108,6 +108,15 @@ def test_publish_while_the_own_kubo_is_down_is_refused_whole_and_works_afterward
     assert len(case.provider.node.ledger.snapshot().state.records) == before + len(published.records)
 
 
+def test_node_whose_kubo_is_down_is_not_ready_and_says_why_until_it_is_back(case: Case) -> None:
+    status = case.provider.node.status
+    _daemons(case.network)[0].kill()
+    _wait_until(lambda: not status.health().ready)
+    assert [problem for problem in status.health().problems if "block store" in problem]
+    _daemons(case.network)[0].start()
+    _wait_until(lambda: status.health().ready)
+
+
 def test_read_with_the_kubo_of_one_custodian_down_takes_the_blocks_from_the_others(case: Case) -> None:
     reader = case.network.members[1]
     publication = case.publish(observation(6.1))
