@@ -26,7 +26,16 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 
-_FILE = typer.Argument(help=_("A FHIR R4 bundle in JSON; - is standard input."))
+_FILE = typer.Argument(
+    help=_(
+        "A FHIR R4 bundle in JSON, or any other file, which is published as it is; - is a bundle on standard input."
+    )
+)
+_DATE = typer.Option(None, "--date", help=_("Of a file that is no bundle: its (first) day, YYYY-MM-DD."))
+_UNTIL = typer.Option(None, "--until", help=_("Its last day, where it is not its first."))
+_MEDIA_TYPE = typer.Option(
+    None, "--media-type", help=_("What the file is, where its start does not tell: application/dicom …")
+)
 
 
 @app.command(epilog="phr hospital register 4821-7730 --as Seoul --patient 'http://seoul.example/mrn|12345'")
@@ -65,22 +74,14 @@ def register(
     "--category imaging --date 2026-03-01"
 )
 def publish(
-    file: Path = typer.Argument(
-        help=_(
-            "A FHIR R4 bundle in JSON, or any other file, which is published as it is; - is a bundle on standard input."
-        )
-    ),
+    file: Path = _FILE,
     patient: str = PATIENT_TOKEN_OPTION,
     category: str | None = typer.Option(
         None, "--category", "-c", help=_("Of a file that is no bundle: its category, such as imaging.")
     ),
-    date: str | None = typer.Option(
-        None, "--date", help=_("Of a file that is no bundle: its (first) day, YYYY-MM-DD.")
-    ),
-    until: str | None = typer.Option(None, "--until", help=_("Its last day, where it is not its first.")),
-    media_type: str | None = typer.Option(
-        None, "--media-type", help=_("What the file is, where its start does not tell: application/dicom …")
-    ),
+    date: str | None = _DATE,
+    until: str | None = _UNTIL,
+    media_type: str | None = _MEDIA_TYPE,
     every: bool = typer.Option(False, "--all", help=_("Show every record instead of a row a category.")),
     member: str = AS_OPTION,
     token_file: Path | None = TOKEN_OPTION,
@@ -152,6 +153,9 @@ def correct(
     record: str = typer.Argument(help=_("The record's number, or its first six digits.")),
     file: Path = _FILE,
     patient: str = PATIENT_TOKEN_OPTION,
+    date: str | None = _DATE,
+    until: str | None = _UNTIL,
+    media_type: str | None = _MEDIA_TYPE,
     member: str = AS_OPTION,
     token_file: Path | None = TOKEN_OPTION,
     network: Path | None = NETWORK_OPTION,
@@ -162,9 +166,11 @@ def correct(
     from wire.limits import BUNDLE_BYTES
     from wire.patients import RecordsView
 
+    identifier = parse_identifier(patient)
     _place, client = staff_of(network, member, token_file)
-    content = read_input(file, BUNDLE_BYTES)
-    view = client.get("/staff/records", RecordsView, parse_identifier(patient))
+    bundle = is_bundle(file, FileWords(media_type, None, date, until))
+    content = read_input(file, BUNDLE_BYTES) if bundle else b""
+    view = client.get("/staff/records", RecordsView, identifier)
     old = pick_by_id(record, view.records, lambda item: item.record_id, _("record"))
     confirm(
         _("Supersede {category} of {period}, published {when}?").format(
@@ -175,7 +181,11 @@ def correct(
         yes,
         as_json,
     )
-    done = publish_until_final(client, f"/staff/records/0x{old.record_id.hex()}/correction", content)
+    if bundle:
+        done = publish_until_final(client, f"/staff/records/0x{old.record_id.hex()}/correction", content)
+    else:
+        told = FileWords(media_type, old.category.label, date, until)
+        done = publish_file(client, file, told, identifier, yes, as_json, supersedes=old.record_id)
     if as_json:
         emit_json(done)
     require_published(done)

@@ -63,8 +63,13 @@ def publish_file(
     about: "PatientIdentifierValue",
     yes: bool,
     as_json: bool,
+    *,
+    supersedes: bytes | None = None,
 ) -> "Publication":
     """Publish a file, and wait until it is final; the same file described in the same way is published once.
+
+    Args:
+        supersedes: the record that it corrects; whoever says that has answered for the patient already.
 
     Raises:
         CommandError: something is not known of it and nobody can be asked, or the node refused.
@@ -75,7 +80,10 @@ def publish_file(
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
         announced = _described(file, path, kind_of(head), told, as_json)
-        _confirm_patient(path, head, announced, about, yes, as_json)
+        if supersedes is None:
+            _confirm_patient(path, head, announced, about, yes, as_json)
+        else:
+            announced = announced.model_copy(update={"supersedes": supersedes})
         upload = client.post("/staff/files", FileUpload, json=announced.model_dump(mode="json"), about=about)
         if upload.upload_id is None:
             assert upload.publication is not None

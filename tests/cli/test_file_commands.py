@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from phr_commands import HOSPITAL, IDENTIFIER, SYSTEM, People
+from phr_commands import HOSPITAL, IDENTIFIER, SYSTEM, People, Ran
 
 from cli.exit_codes import ExitCode
 
@@ -20,7 +20,7 @@ def image(people: People) -> Path:
     return path
 
 
-def publish(people: People, path: Path, *words: object, expect: int = 0) -> object:
+def publish(people: People, path: Path, *words: object, expect: int = 0) -> Ran:
     return people.phr("hospital", "publish", path, *TO_HOSPITAL, *words, expect=expect)
 
 
@@ -128,3 +128,20 @@ def test_save_that_breaks_off_leaves_nothing(
     )
     assert len(calls) == 4
     assert list(directory.iterdir()) == []
+
+
+def test_correct_a_record_by_a_file_supersedes_it(people: People) -> None:
+    first, second = (people.files / name for name in ("letter.bin", "letter-corrected.bin"))
+    first.write_bytes(b"%PDF-1.7 a letter")
+    second.write_bytes(b"%PDF-1.7 a better letter")
+    done = publish(people, first, "--category", "document", "--date", "2026-02-01", "--yes", "--json")
+    (record,) = done.document["records"]
+    people.settle()
+    words = ("hospital", "correct", record["record_id"], second, *TO_HOSPITAL)
+    people.phr(*words, "--yes", expect=ExitCode.USAGE)  # its day is not told
+    people.phr(*words, "--date", "2026-02-02", "--yes")
+    people.settle()
+    views = people.document("hospital", "records", *TO_HOSPITAL)["records"]
+    superseded = {view["record_id"]: view["superseded"] for view in views if view["category"] == "document"}
+    assert superseded.pop(record["record_id"]) is True
+    assert list(superseded.values()) == [False]
