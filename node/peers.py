@@ -1,6 +1,7 @@
 """Other members' nodes, as custodians and as sources of blocks: one interface for the own node and for theirs."""
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from wire.signing import RequestKey
 
 CALLS_PER_PEER = 8
 """How many calls to one peer are under way at once: a slow one fills its own threads and nobody else's."""
+PROBE_AGAIN_SECONDS = 10.0
 HEDGE_SECONDS = 1.0
 """How long one source of a block is waited for before the next one is asked as well."""
 
@@ -135,6 +137,9 @@ class Peers:
         self._breakers: dict[bytes, CircuitBreaker] = {}
         self._pools: dict[bytes, ThreadPoolExecutor] = {}
         self._ready: dict[bytes, bool] = {}
+        self._probing: dict[bytes, Future[bool]] = {}
+        self._probe_all_at = 0.0
+        self._monotonic = time.monotonic
         transport = DeadlineTransport(max_connections=256, max_keepalive_connections=64)
         self._client = httpx.Client(transport=transport, follow_redirects=False, trust_env=False)
 
@@ -198,21 +203,36 @@ class Peers:
             if address in members
         )
 
-    def probe(self) -> int:
-        """Asks every other active custodian whether it is ready, all at once; returns how many are not."""
-        asked = {self.start(address, self.node(address).is_ready): address for address in self._others()}
-        done, _ = wait(asked, timeout=PROBE_SECONDS + 1.0)
-        unready = 0
-        for future, address in asked.items():
-            # One whose threads are all busy did not get to answer: what was known of it stays.
-            if future not in done:
-                future.cancel()
-                continue
-            is_ready = future.exception() is None and future.result()
-            unready += not is_ready
+    def probe(self, wait_seconds: float = PROBE_SECONDS + 1.0) -> int:
+        """Asks other active custodians whether they are ready, all at once; returns how many are not, as known then.
+
+        Whoever is not healthy is asked each time, the others every ``PROBE_AGAIN_SECONDS``. An answer that does not
+        come within ``wait_seconds`` is noted when it comes.
+        """
+        everyone = self._monotonic() >= self._probe_all_at
+        if everyone or wait_seconds >= PROBE_SECONDS:
+            self._probe_all_at = self._monotonic() + PROBE_AGAIN_SECONDS
+            asked = self._others()
+        else:
+            asked = [address for address in self._others() if not self.is_healthy(address)]
+        wait([self._probe_one(address) for address in asked], timeout=wait_seconds)
+        return sum(not self.is_healthy(address) for address in self._others())
+
+    def _probe_one(self, address: bytes) -> Future[bool]:
+        with self._lock:
+            running = self._probing.get(address)
+        if running is not None and not running.done():
+            return running
+        future = self.start(address, self.node(address).is_ready)
+
+        def note(done: Future[bool]) -> None:
             with self._lock:
-                self._ready[address] = is_ready
-        return unready
+                self._ready[address] = not done.cancelled() and done.exception() is None and done.result()
+
+        future.add_done_callback(note)
+        with self._lock:
+            self._probing[address] = future
+        return future
 
     def close(self) -> None:
         """Waits for the calls that are under way, starts no new ones, and closes idle connections."""

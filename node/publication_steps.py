@@ -6,6 +6,7 @@ Blocks and shares come first and the ledger last: no record on the ledger ever p
 """
 
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,6 +27,8 @@ from storage import Cid
 
 RECORDS_PER_TRANSACTION = 20
 FINAL_SECONDS = 30.0
+REPAIRS_AT_ONCE = 100
+REPAIR_WAIT_SECONDS = 3.0
 MOST_STEPS = 12
 """How often one call moves a publication on: enough for several rotations of the keyring underway."""
 
@@ -56,6 +59,7 @@ class PublicationSteps:
         self._new_stopwatch = new_stopwatch
         self._wait_seconds = wait_seconds
         self._replicas = replicas
+        self._repaired_up_to = ""
         self._locks = tuple(threading.RLock() for _ in range(64))
 
     @contextmanager
@@ -80,14 +84,19 @@ class PublicationSteps:
     def repair(self) -> int:
         """Brings published records to custodians that lacked them; returns how many publications still wait.
 
+        At most ``REPAIRS_AT_ONCE`` are looked at, others the next time.
+
         When every custodian has its share the journal forgets the wraps: from then on only custodians hold them.
         """
-        waiting = 0
-        for publication_id in self._journal.published_but_waiting():
+        waiting = sorted(self._journal.published_but_waiting())
+        after = bisect_right(waiting, self._repaired_up_to)
+        repaired = 0
+        for publication_id in (waiting[after:] + waiting[:after])[:REPAIRS_AT_ONCE]:
             publication = self._journal.load(publication_id)
             with self.locked(publication.patient):
-                waiting += not self._repaired(publication)
-        return waiting
+                repaired += self._repaired(publication)
+            self._repaired_up_to = publication_id
+        return len(waiting) - repaired
 
     def _repaired(self, publication: JournalPublication) -> bool:
         members = self._ledger.snapshot().state.members
@@ -97,7 +106,8 @@ class PublicationSteps:
             if member is None or not member.active:
                 self._journal.give_up_deposits(record_ids, custodian)
         count = len(Header.from_bytes(publication.records[0].header).custodians)
-        self._distributor.distribute(publication, count, self._wait_seconds)
+        # What takes longer goes on behind this, and is found done at a later turn.
+        self._distributor.distribute(publication, count, min(self._wait_seconds, REPAIR_WAIT_SECONDS))
         if self._journal.waiting(record_ids):
             return False
         self._journal.drop_wraps(publication.publication_id)

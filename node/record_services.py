@@ -50,7 +50,8 @@ from storage import BlockStore
 RESUME_SECONDS = 5.0
 REPAIR_SECONDS = 15.0
 SWEEP_SECONDS = 60.0
-PROBE_EVERY_SECONDS = 10.0
+PROBE_EVERY_SECONDS = 2.0
+PROBE_WAIT_SECONDS = 0.2
 REPLICATION_SECONDS = 5.0
 THREADS = 16
 """How many records are opened at a time."""
@@ -162,7 +163,7 @@ class RecordServices:
     def register(self, every: Callable[[float, str, Callable[[], object]], object]) -> None:
         """Names the work that is done at start and at intervals: ``every(seconds, name, action)``."""
         every(RESUME_SECONDS, "publications", self.publisher.resume)
-        every(PROBE_EVERY_SECONDS, "peers", self.peers.probe)
+        every(PROBE_EVERY_SECONDS, "peers", lambda: self.peers.probe(PROBE_WAIT_SECONDS))
         every(SWEEP_SECONDS, "orphans", self.sweeper.sweep)
 
     def register_repairs(self, every: Callable[[float, str, Callable[[], object]], object]) -> None:
