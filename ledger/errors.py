@@ -15,6 +15,10 @@ class ChainUnreachable(LedgerError):
     """The chain's JSON-RPC endpoint did not answer, or not in time."""
 
 
+class ChainHalted(ChainUnreachable):
+    """The chain makes no blocks: too few of its validators work. Nothing is sent until it does."""
+
+
 class ChainNotReady(ChainUnreachable):
     """The endpoint answered that it cannot answer yet: it was just started, or is busy with its newest block."""
 

@@ -8,6 +8,7 @@ when another one was mined at its nonce.
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ledger.blocks import Receipt
@@ -71,13 +72,20 @@ class Sender:
         timeout_seconds: float = 60.0,
         resend_seconds: float = 3.0,
         lost_after_seconds: float = 10.0,
+        require_ready: Callable[[], None] = lambda: None,
     ) -> None:
+        """Sends nothing yet.
+
+        Args:
+            require_ready: Asked before anything new is signed; raises where nothing should be sent now.
+        """
         self.chain = chain
         self.address = address
         self.timeout_seconds = timeout_seconds
         self._resend_seconds = resend_seconds
         self._lost_after_seconds = lost_after_seconds
         self._sign_digest = sign_digest
+        self._require_ready = require_ready
         self._flight = Flight(outbox)
         self._chain_id: int | None = None
         self._next_nonce: int | None = None
@@ -87,7 +95,7 @@ class Sender:
         self._resent_at = time.monotonic()
         self._suspected_at: dict[bytes, float] = {}
         self._refused_at: dict[bytes, tuple[float, int]] = {}
-        self._landed = 0
+        self._landed, self._landed_at = 0, time.monotonic()
 
     def send(self, to: bytes | None, data: bytes, gas: int | None = None) -> Receipt:
         """Simulates, submits and waits until final.
@@ -109,6 +117,7 @@ class Sender:
             RpcRefused: the chain does not take it; nothing was sent and its nonce is free again.
             NotFinal: too many were in flight for too long.
         """
+        self._require_ready()
         if gas is None:
             gas = self._estimate(to, data)
         self._wait_for_room()
@@ -224,8 +233,7 @@ class Sender:
         with self._sending:
             waiting = self._flight.ordered()
             taken = {entry.nonce for entry in waiting}
-            # An endpoint that is behind counts too few; what landed by its receipt leaves no gap.
-            mined = max(self.chain.transaction_count(self.address), self._landed)
+            mined = self._count_mined()
             for entry in waiting:
                 try:
                     if entry.nonce < mined:
@@ -239,6 +247,16 @@ class Sender:
             for nonce in range(mined, max(taken, default=mined)):
                 if nonce not in taken:
                     self._fill(nonce)
+
+    def _count_mined(self) -> int:
+        """How many of the account's transactions are mined; what just landed by its receipt leaves no gap.
+
+        An endpoint that is behind counts too few for a while; one that goes on counting fewer lost some.
+        """
+        counted = self.chain.transaction_count(self.address)
+        if counted < self._landed and time.monotonic() - self._landed_at >= self._lost_after_seconds:
+            self._landed = counted
+        return max(counted, self._landed)
 
     def _is_refused_for_good(self, entry: SignedTransaction, error: RpcRefused) -> bool:
         """Whether a transaction may give way to one that does nothing; it can never land once that one has.
@@ -313,7 +331,7 @@ class Sender:
             final = self._final(receipt)
             if final is not None:
                 landed[entry.nonce] = entry.hash
-                self._landed = max(self._landed, entry.nonce + 1)
+                self._landed, self._landed_at = max(self._landed, entry.nonce + 1), time.monotonic()
                 self._suspected_at.pop(entry.hash, None)
                 self._refused_at.pop(entry.hash, None)
                 self._flight.remove(entry.hash, final)

@@ -23,7 +23,7 @@ from node.grants import Grants
 from node.history import History
 from node.initialise import open_identity, read_deployment
 from node.keyrings import Keyrings
-from node.ledger_view import LedgerView
+from node.ledger_view import LedgerView, require_advancing
 from node.listener import Listener
 from node.metrics import Metrics
 from node.nonces import NonceMemory
@@ -80,7 +80,11 @@ class Node:
         )
         self.outbox = DatabaseOutbox(self.database)
         self.sender = Sender(
-            self.chain, self.identity.address, self.identity.account.sign_digest, self.outbox
+            self.chain,
+            self.identity.address,
+            self.identity.account.sign_digest,
+            self.outbox,
+            require_ready=self._require_advancing,
         )
         follower = Follower(self.chain, self.deployment, DatabaseFollowStore(self.database))
         self.ledger = LedgerView(
@@ -256,6 +260,9 @@ class Node:
             self.database.claim()
         except ConfigurationError as error:
             self._fail(error)
+
+    def _require_advancing(self) -> None:
+        require_advancing(self.ledger.snapshot().age_seconds)
 
     def _holdings(self) -> Holdings:
         held, not_on_ledger = self.records.deposits.count()

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from crypto.errors import CryptoError
 from ledger.errors import (
     ChainAnswerInvalid,
+    ChainHalted,
     ChainUnreachable,
     ContractRefused,
     InvalidMessage,
@@ -37,6 +38,7 @@ _log = structlog.get_logger("node.problems")
 
 _BY_TYPE: tuple[tuple[type[Exception], int, str, str], ...] = (
     (InvalidMessage, 400, "invalid-message", "The signed message is not as agreed"),
+    (ChainHalted, 503, "chain-halted", "The chain stands still"),
     (ChainUnreachable, 503, "chain-unreachable", "The chain does not answer"),
     (ChainAnswerInvalid, 502, "chain-answer-invalid", "The chain answered wrongly"),
     (NotFinal, 504, "not-in-time", "Not in time"),

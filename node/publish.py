@@ -11,6 +11,7 @@ from ledger.entities import Record, RecordStatus
 from node.blocks import BlockService
 from node.collaborators import SYSTEM_CLOCK, Clock, Keyrings, Ledger, OwnKeys, Patients, Transactor
 from node.errors import Unprocessable
+from node.ledger_view import require_advancing
 from node.publication_book import PublicationBook
 from node.publication_entries import JournalPublication, JournalRecord
 from node.publication_steps import FINAL_SECONDS, PublicationSteps
@@ -115,6 +116,7 @@ class Publisher:
     def _publish(
         self, patient: bytes, payloads: Sequence[RecordPayload], supersedes: bytes | None, watch: Stopwatch
     ) -> Publication:
+        require_advancing(self._ledger.snapshot().age_seconds)
         with self._steps.locked(patient):
             self._book.check_active(patient)
             tags = [self._book.tag(payload) for payload in payloads]

@@ -15,6 +15,7 @@ from node.blocks import BlockService
 from node.collaborators import SYSTEM_CLOCK, Clock, Keyrings, Ledger, OwnKeys, Patients
 from node.errors import InvalidRequest, NotFound, TooMany, Unprocessable
 from node.file_sealing import FileSealing, SealedFile
+from node.ledger_view import require_advancing
 from node.publication_book import PublicationBook
 from node.publication_steps import PublicationSteps
 from node.sealing import CustodyPlan, new_identity
@@ -112,6 +113,7 @@ class FilePublisher:
             StoreIsFull: no room is left for it on the disk.
         """
         means = self._means
+        require_advancing(means.ledger.snapshot().age_seconds)
         patient = means.patients.patient_by_identifier(identifier.system, identifier.value)
         payload = self._described(file)
         if file.supersedes is not None:

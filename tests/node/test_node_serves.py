@@ -12,7 +12,7 @@ def test_health_of_running_node_is_ok(network: Network) -> None:
 
 def test_ready_of_enrolled_node_tells_no_problem(network: Network) -> None:
     answer = network.members[0].call("GET", "/ready")
-    assert (answer.status_code, answer.json()) == (200, {"ready": True, "problems": []})
+    assert (answer.status_code, answer.json()) == (200, {"ready": True, "problems": [], "warnings": []})
 
 
 def test_ledger_and_members_of_every_node_agree(network: Network) -> None:

@@ -30,6 +30,7 @@ from ledger import calls
 from ledger.anvil import Anvil, find_anvil
 from ledger.chain import Chain
 from ledger.deploy import Deployment, deploy
+from ledger.endpoints import connect
 from ledger.engine import ANVIL, Engine
 from ledger.messages import MemberKeys, Registration, SignedMessage, from_json, sign, to_json
 from ledger.outbox import MemoryOutbox
@@ -299,6 +300,10 @@ def start_network(
     if isinstance(anvil, Validators):
         deployer = Sender(chain, anvil.deployer.address, anvil.deployer.sign_digest, MemoryOutbox())
     deployment = deploy(chain, deployer, administrator.address, minimum_threshold)
+    if isinstance(anvil, Validators):
+        chain.close()
+        chain = connect(anvil.running.rpc_urls, engine, deployment)
+        sender = Sender(chain, administrator.address, administrator.sign_digest, MemoryOutbox())
     deployment_file = directory / "deployment.json"
     deployment_file.write_text(json.dumps(deployment.to_json()))
     network = Network(anvil, chain, deployment, administrator, [], sender)
