@@ -25,7 +25,16 @@ from kubo_fixtures import new_swarm, store_of  # noqa: E402
 
 from engines import find_binary  # noqa: E402
 from engines.kubo import KuboDaemon  # noqa: E402
-from storage import BlockStore, Cid, EmbeddedBlockStore, KuboBlockStore, missing, unixfs  # noqa: E402
+from storage import (  # noqa: E402
+    BlockStore,
+    Cid,
+    Codec,
+    EmbeddedBlockStore,
+    KuboBlockStore,
+    missing,
+    put_many,
+    unixfs,
+)
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 60
 BLOCKS = int(sys.argv[2]) if len(sys.argv) > 2 else 5000
@@ -100,14 +109,16 @@ def custodian(name: str, store: BlockStore) -> None:
     blocks = [b"%s %d" % (name.encode(), number) * 40 for number in range(BLOCKS)]
     with ThreadPoolExecutor(THREADS) as pool:
         took = seconds(lambda: list(pool.map(store.put, blocks)))
+    batched = [(b"batched " + block, Codec.RAW) for block in blocks]
+    in_batches = seconds(lambda: put_many(store, batched))
     cids = [Cid.of(block) for block in blocks]
     absent = {Cid.of(b"absent %d" % number) for number in range(BLOCKS // 100)}
     looked = seconds(lambda: missing(store, [*cids, *absent]))
     assert missing(store, [*cids, *absent]) == absent
     deleted = [seconds(lambda cid=cid: store.delete(cid)) for cid in cids[:50]]
     print(
-        f"  {name:<10} {BLOCKS} puts by {THREADS} threads {took:6.1f} s ({BLOCKS / took:5.0f}/s)   "
-        f"which of {BLOCKS} are missing {looked * 1000:7.1f} ms   delete {statistics.median(deleted) * 1000:6.2f} ms"
+        f"  {name:<10} put by {THREADS} threads {BLOCKS / took:5.0f}/s   as one list {BLOCKS / in_batches:5.0f}/s   "
+        f"which of {BLOCKS} are missing {looked * 1000:6.0f} ms   delete {statistics.median(deleted) * 1000:5.1f} ms"
     )
 
 
