@@ -1,6 +1,7 @@
 """Migrations: old databases go on with all they have, two programs never meet in one, newer ones are refused."""
 
 import contextlib
+import json
 import sqlite3
 import subprocess
 import sys
@@ -10,6 +11,9 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from database_fixtures import TestDatabase, new_database_url
+from node_fixtures import Network
+from records_flow import Case, observation
 from sqlalchemy import inspect, select, text
 
 from node import migrations
@@ -180,3 +184,37 @@ def test_processes_that_migrate_at_once_do_it_once(empty_database: Database) -> 
     with empty_database.read() as connection:
         assert migrations.current(connection) == migrations.newest()
         assert connection.execute(select(schema_version.c.version)).scalars().all() == [2]
+
+
+def test_node_restarts_into_the_migrated_schema_with_all_that_it_had(
+    network: Network, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    case = Case.begin(network)
+    published = case.publish()
+    case.grant(network.members[1])
+    member = case.provider
+    member.node.stop()
+    before = Database(member.node.config.database)
+    former = TestDatabase(new_database_url(tmp_path_factory.mktemp("former"), empty=True))
+    with former.begin() as connection, before.read() as reader:
+        migrations.upgrade(connection, "0001")
+        for table, columns in columns_before().items():
+            rows = reader.execute(text(f'SELECT {columns} FROM "{table}"')).mappings().all()
+            if rows:
+                into = metadata.tables[table].insert()
+                connection.execute(into, [dict(row) for row in rows])
+    with former.read() as connection:
+        assert migrations.current(connection) == "0001"
+    former.close()
+    before.close()
+    settings = member.directory / "node.toml"
+    lines = [line for line in settings.read_text().splitlines() if not line.startswith("database_url")]
+    settings.write_text("\n".join([*lines, f"database_url = {json.dumps(former.url)}", ""]))
+    member.restart()
+    with former.read() as connection:
+        assert migrations.current(connection) == migrations.newest()
+    read = case.read(network.members[1])
+    assert [record.record_id for record in read.records] == [one.record_id for one in published.records]
+    answer = member.call("GET", "/staff/patients", staff=True)
+    assert case.patient.address.hex() in answer.text
+    assert case.publish(observation(6.1)).state == "published"
