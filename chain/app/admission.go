@@ -41,6 +41,10 @@ func admitEthereum(access evmtypes.AccessControl, sender common.Address, tx *eth
 		return errorsmod.Wrapf(sdkerrors.ErrUnauthorized,
 			"sender %s may not deploy contracts on this chain; only its administrator may", sender)
 	}
+	if !tx.Protected() {
+		return errorsmod.Wrap(sdkerrors.ErrUnauthorized,
+			"the transaction names no chain and could be repeated from another; sign it with the chain id (EIP-155)")
+	}
 	if tx.Type() == ethtypes.SetCodeTxType || tx.Type() == ethtypes.BlobTxType {
 		return errorsmod.Wrapf(sdkerrors.ErrUnauthorized,
 			"transactions of type %d are not accepted by this chain; send type 0, 1 or 2", tx.Type())

@@ -101,6 +101,16 @@ func TestAnyone_SendsSetCodeTransaction_IsRefused(t *testing.T) {
 	}
 }
 
+func TestMember_SendsATransactionThatNamesNoChain_IsRefused(t *testing.T) {
+	c := start(t)
+	to := addressOf(member)
+	signed, err := ethtypes.SignNewTx(member, ethtypes.HomesteadSigner{}, &ethtypes.LegacyTx{Nonce: c.nonce(t, member), GasPrice: new(big.Int), Gas: 21_000, To: &to})
+	require.NoError(t, err)
+	message := &evmtypes.MsgEthereumTx{}
+	require.NoError(t, message.FromSignedEthereumTx(signed, ethtypes.HomesteadSigner{}))
+	c.refusedEverywhere(t, c.carry(t, message), "EIP-155")
+}
+
 func send(from, to *ecdsa.PrivateKey) sdk.Msg {
 	return banktypes.NewMsgSend(accountOf(from), accountOf(to), sdk.NewCoins(sdk.NewInt64Coin(ceremony.StakeDenomination, 1)))
 }

@@ -3,13 +3,11 @@ package node
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -64,33 +62,6 @@ func writeDurably(path string, content []byte, mode os.FileMode) (failure error)
 		return err
 	}
 	return errors.Join(directory.Sync(), directory.Close())
-}
-
-// allowedNodesFile lists who may connect; it is read again at every connection.
-type allowedNodesFile struct {
-	Nodes []string `json:"nodes"`
-}
-
-type allowedNodes string
-
-func (home allowedNodes) path() string {
-	return filepath.Join(string(home), "config", "allowed-nodes.json")
-}
-
-// permit returns an error unless the file lists the node id; without a readable file nobody may connect.
-func (home allowedNodes) permit(nodeID string) error {
-	content, err := readLimited(home.path(), maximumConfigBytes)
-	if err != nil {
-		return fmt.Errorf("allowed nodes: %w", err)
-	}
-	var allowed allowedNodesFile
-	if err := json.Unmarshal(content, &allowed); err != nil {
-		return fmt.Errorf("%s: %w", home.path(), err)
-	}
-	if !slices.Contains(allowed.Nodes, nodeID) {
-		return fmt.Errorf("node %s is not in %s", nodeID, home.path())
-	}
-	return nil
 }
 
 // CometURL returns the URL of a configured node's CometBFT RPC.

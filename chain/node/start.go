@@ -81,7 +81,7 @@ func Start(home string, logs io.Writer) (failure error) {
 		}
 	}()
 	application.Mempool.SetEventBus(node.EventBus())
-	go redial(ctx, comet, node.Switch(), logger)
+	go keepPeers(ctx, comet.P2P.PersistentPeers, allowedNodes(home), node.Switch(), logger)
 	return serve(ctx, server.NewContext(options, comet, logger), application, local.New(node), node.GenesisDoc().ChainID)
 }
 
