@@ -20,6 +20,7 @@ from cli.errors import CommandError
 from cli.places import MemberPlace, NetworkPlace
 from cli.staff_client import StaffClient, read_token
 from engines.binaries import LINKS, find_binary
+from engines.errors import EnginesError
 from engines.kubo import KuboDaemon
 from engines.postgres import PostgresServer
 from engines.processes import Background, Watched
@@ -64,6 +65,14 @@ class Part:
     look: Callable[[], dict[str, Any]] = field(default=dict)
     """What else is known of it while it runs: keys of ``network_status.PartStatus``."""
     member: MemberPlace | None = None
+
+
+def look_at(part: Part) -> dict[str, Any]:
+    """What a running part says of itself; where it does not answer, a note that says so."""
+    try:
+        return part.look()
+    except (EnginesError, LedgerError, httpx.HTTPError, OSError) as error:
+        return {"note": str(error) or type(error).__name__}
 
 
 def stages_of(place: NetworkPlace) -> list[list[Part]]:

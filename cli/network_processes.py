@@ -1,14 +1,16 @@
 """Starting and stopping the processes of a network on this machine."""
 
 import contextlib
+import math
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from dataclasses import dataclass
 
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
 from cli.json_files import read_json
-from cli.network_parts import PROJECT, Kind, Part, ask_node, built, stages_of
+from cli.network_parts import PROJECT, Kind, Part, ask_node, built, look_at, stages_of
 from cli.places import MemberPlace, NetworkPlace
 from cli.replayed import open_chain
 from cli.texts import _
@@ -20,6 +22,7 @@ from ledger.contract import ConsentLedger
 from ledger.errors import LedgerError
 
 START_TIMEOUT_SECONDS = 120.0
+SUSPENDED_SECONDS = 2.0
 _ACTIVE = 1 << 16
 """The bit of a member's word that says that it is active (``ledger.entities.Member.word``)."""
 
@@ -32,27 +35,57 @@ def start_network(place: NetworkPlace, say: Callable[[str], None]) -> None:
     Raises:
         CommandError: parts that did not start; each is named with its last words and its log.
     """
-    failures: list[str] = []
+    failures: list[Failure] = []
     for stage in stages_of(place):
-        waiting = suspended_members(place) if stage[0].kind is Kind.NODE else frozenset()
-        failed = start_parts(stage, say, waiting)
+        failed = start_parts(stage, say, Suspended(place))
         failures += failed
         connect_stores(place)
-        if len(failed) == len(stage):
+        if not _can_go_on(stage, [failure.part for failure in failed]):
             break
     if failures:
-        raise CommandError("; ".join(failures), ExitCode.UNREACHABLE)
+        raise CommandError("; ".join(failure.sentence for failure in failures), ExitCode.UNREACHABLE)
+
+
+def _can_go_on(stage: Sequence[Part], failed: Sequence[Part]) -> bool:
+    """Whether nodes could work on these engines: with the database, and with one of the chain's processes at least."""
+    if any(part.kind is Kind.DATABASE for part in failed):
+        return False
+    chain = [part for part in stage if part.kind in (Kind.CHAIN, Kind.VALIDATOR)]
+    return not chain or any(part not in failed for part in chain)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A part that did not get ready, and why."""
+
+    part: Part
+    sentence: str
+
+
+class Suspended:
+    """Which members are suspended on the ledger; asked again after a while, since nodes are waited for."""
+
+    def __init__(self, place: NetworkPlace) -> None:
+        self._place = place
+        self._known: frozenset[MemberPlace] = frozenset()
+        self._asked_at = -math.inf
+
+    def __contains__(self, member: MemberPlace) -> bool:
+        if time.monotonic() - self._asked_at > SUSPENDED_SECONDS:
+            self._known = suspended_members(self._place)
+            self._asked_at = time.monotonic()
+        return member in self._known
 
 
 def start_parts(
-    parts: Sequence[Part], say: Callable[[str], None], suspended: frozenset[MemberPlace] = frozenset()
-) -> list[str]:
-    """Start parts that need not wait for each other; a sentence for each that did not get ready.
+    parts: Sequence[Part], say: Callable[[str], None], suspended: Suspended | None = None
+) -> list[Failure]:
+    """Start parts that need not wait for each other; those that did not get ready.
 
     The node of a suspended member will not get ready: it has to answer, and no more.
     """
     with ThreadPoolExecutor(max_workers=len(parts)) as pool:
-        starts = [(part, pool.submit(_start, part, part.member in suspended)) for part in parts]
+        starts = [(part, pool.submit(_start, part, suspended)) for part in parts]
     failures = []
     for part, start in starts:
         try:
@@ -60,17 +93,17 @@ def start_parts(
             if told:
                 say(told)
         except EnginesError as error:
-            failures.append(str(error))
+            said = str(error)
+            failures.append(Failure(part, said if part.name in said else f"{part.name}: {said}"))
         except (LedgerError, OSError) as error:
+            sentence = _("{name} did not start: {error} (whole log: {path})")
             failures.append(
-                _("{name} did not start: {error} (whole log: {path})").format(
-                    name=part.name, error=error, path=part.watched.log_path
-                )
+                Failure(part, sentence.format(name=part.name, error=error, path=part.watched.log_path))
             )
     return failures
 
 
-def _start(part: Part, suspended: bool) -> str:
+def _start(part: Part, suspended: Suspended | None) -> str:
     """Start a part and wait for it; what to tell of it, nothing where it is an engine that ran already."""
     if part.kind is not Kind.NODE and part.watched.process() is not None and part.is_ready():
         return ""
@@ -78,24 +111,29 @@ def _start(part: Part, suspended: bool) -> str:
     try:
         wait_for(
             part.watched,
-            partial(_answers, part) if suspended else part.is_ready,
+            lambda: part.is_ready() or _is_up_but_suspended(part, suspended),
             START_TIMEOUT_SECONDS,
             part.name,
         )
     except EngineFailed as error:
         # One that runs says better than its log what it waits for.
-        words = part.look().get("note") if part.watched.process() else None
+        words = look_at(part).get("note") if part.watched.process() else None
+        if not words:
+            raise
         raise EngineFailed(
             _("{name} is not ready: {words} (whole log: {path})").format(
                 name=part.name, words=words, path=part.watched.log_path
             )
-            if words
-            else str(error)
         ) from error
-    told = (
-        _("{name} is suspended; its node answers at {url}.") if suspended else _("{name} is ready at {url}.")
+    ready, suspended_only = (
+        _("{name} is ready at {url}."),
+        _("{name} is suspended; its node answers at {url}."),
     )
-    return told.format(name=part.name, url=part.endpoint)
+    return (ready if part.is_ready() else suspended_only).format(name=part.name, url=part.endpoint)
+
+
+def _is_up_but_suspended(part: Part, suspended: Suspended | None) -> bool:
+    return suspended is not None and part.member is not None and part.member in suspended and _answers(part)
 
 
 def _answers(part: Part) -> bool:

@@ -58,7 +58,7 @@ def create_network(directory: Path, plan: Plan, say: Callable[[str], None]) -> N
     try:
         failures = start_parts(parts, say)
         if failures:
-            raise CommandError("; ".join(failures), ExitCode.UNREACHABLE)
+            raise CommandError("; ".join(failure.sentence for failure in failures), ExitCode.UNREACHABLE)
         connect_stores(place)
         _deploy(place, administrator, plan.threshold)
         say(

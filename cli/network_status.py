@@ -6,15 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import httpx
 import psutil
 
-from cli.network_parts import Kind, Part, stages_of
+from cli.network_parts import Kind, Part, look_at, stages_of
 from cli.network_processes import suspended_members
-from cli.network_validators import HALTED_SECONDS
 from cli.places import MemberPlace, NetworkPlace
 from cli.texts import _
-from engines.errors import EnginesError
 
 READY, NOT_READY, STOPPED, SUSPENDED, KEYS_ONLY = "ready", "not ready", "stopped", "suspended", "keys only"
 
@@ -71,26 +68,13 @@ def _look(part: Part, suspended: frozenset[MemberPlace]) -> dict[str, Any]:
     if process is None:
         return {"state": STOPPED}
     state = READY if part.is_ready() else SUSPENDED if part.member in suspended else NOT_READY
-    facts = {"state": state, "pid": process.pid, "memory_bytes": _memory_bytes(process)}
-    try:
-        return facts | part.look()
-    except (EnginesError, httpx.HTTPError, OSError, ValueError, KeyError, TypeError) as error:
-        return facts | {"note": f"{type(error).__name__}: {error}"}
+    return {"state": state, "pid": process.pid, "memory_bytes": _memory_bytes(process), **look_at(part)}
 
 
 def _status(part: Part, facts: dict[str, Any], newest: int | None) -> PartStatus:
     final_time, height = facts.pop("final_time", None), facts.get("final_block")
     if final_time is not None:
         facts["final_age_seconds"] = round(max(0.0, time.time() - final_time), 1)
-        if (
-            part.kind is Kind.VALIDATOR
-            and facts["final_age_seconds"] > HALTED_SECONDS
-            and not facts.get("note")
-        ):
-            facts["state"] = NOT_READY
-            facts["note"] = _(
-                "no block for {seconds:.0f} s: a third of the validators or more are away"
-            ).format(seconds=facts["final_age_seconds"])
     if height is not None and newest is not None:
         facts["lag_blocks"] = newest - height
     return PartStatus(

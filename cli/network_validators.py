@@ -1,6 +1,8 @@
 """The validators of a network as its parts: started one by one, looked at through their own RPC."""
 
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -13,6 +15,7 @@ from cli.places import NetworkPlace
 from cli.texts import _
 from engines.bft import BftChain, ValidatorPlace, open_chain
 from engines.binaries import find_binary
+from engines.errors import EngineFailed
 
 HALTED_SECONDS = 30.0
 """A chain whose newest block is older has halted: a third of its validators or more are away."""
@@ -38,9 +41,9 @@ def _part(project: Path, chain: BftChain, index: int, owner: Mapping[str, str]) 
         endpoint=validator.rpc_url,
         watched=validator.background,
         start=start,
-        is_ready=lambda: validator.height(LOOK_SECONDS) is not None,
+        is_ready=partial(_is_at_work, validator),
         stop=validator.background.stop,
-        look=partial(look_at_validator, validator),
+        look=partial(_look, validator),
     )
 
 
@@ -53,22 +56,75 @@ def part_name(validator: str, member: str | None) -> str:
     return _("{member} validator").format(member=member) + ordinal
 
 
-def look_at_validator(validator: ValidatorPlace) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ValidatorStatus:
+    """What a validator says of itself."""
+
+    height: int
+    block_time: float
+    """When its newest block was made, POSIX seconds."""
+    catching_up: bool
+    peers: int
+    voting_power: int
+
+    @property
+    def age_seconds(self) -> float:
+        """How old its newest block is, by this machine's clock."""
+        return max(0.0, time.time() - self.block_time)
+
+    @property
+    def has_halted(self) -> bool:
+        """Whether no block comes any more, though it has all that there are."""
+        return self.age_seconds > HALTED_SECONDS and not self.catching_up
+
+
+def ask_validator(validator: ValidatorPlace) -> ValidatorStatus:
     """Its newest block, its peers and its power, as CometBFT's own RPC tells them.
 
     Raises:
-        httpx.HTTPError: it does not answer.
-        ValueError, KeyError, TypeError: it answers something else.
+        EngineFailed: it does not answer, or something else does.
     """
     base = f"http://127.0.0.1:{validator.comet_rpc_port}"
-    with httpx.Client(base_url=base, timeout=LOOK_SECONDS, trust_env=False, verify=False) as client:  # noqa: S501 - plain HTTP on loopback
-        status = client.get("/status").json()["result"]
-        peers = int(client.get("/net_info").json()["result"]["n_peers"])
-    head, own = status["sync_info"], status["validator_info"]
+    try:
+        # Plain HTTP on loopback: there is no certificate to look at.
+        with httpx.Client(base_url=base, timeout=LOOK_SECONDS, trust_env=False, verify=False) as client:  # noqa: S501
+            status = client.get("/status").json()["result"]
+            peers = int(client.get("/net_info").json()["result"]["n_peers"])
+        head = status["sync_info"]
+        return ValidatorStatus(
+            int(head["latest_block_height"]),
+            datetime.fromisoformat(head["latest_block_time"][:19] + "+00:00").timestamp(),
+            bool(head["catching_up"]),
+            peers,
+            int(status["validator_info"]["voting_power"]),
+        )
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        raise EngineFailed(
+            _("validator {name} does not answer at {url}: {error}").format(
+                name=validator.name, url=base, error=type(error).__name__
+            )
+        ) from error
+
+
+def _is_at_work(validator: ValidatorPlace) -> bool:
+    """Whether it answers on both its RPCs, and gets blocks."""
+    try:
+        return not ask_validator(validator).has_halted and validator.height(LOOK_SECONDS) is not None
+    except EngineFailed:
+        return False
+
+
+def _look(validator: ValidatorPlace) -> dict[str, Any]:
+    found = ask_validator(validator)
+    note = _("catching up") if found.catching_up else ""
+    if found.has_halted:
+        note = _("no block for {seconds:.0f} s: a third of the validators or more are away").format(
+            seconds=found.age_seconds
+        )
     return {
-        "final_block": int(head["latest_block_height"]),
-        "final_time": datetime.fromisoformat(head["latest_block_time"][:19] + "+00:00").timestamp(),
-        "peers": peers,
-        "voting_power": int(own["voting_power"]),
-        "note": _("catching up") if head["catching_up"] else "",
+        "final_block": found.height,
+        "final_age_seconds": round(found.age_seconds, 1),
+        "peers": found.peers,
+        "voting_power": found.voting_power,
+        "note": note,
     }

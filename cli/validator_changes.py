@@ -6,15 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
-
 from cli.chain_decisions import ChainDecisions
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
 from cli.network_description import write_network
 from cli.network_parts import PROJECT
-from cli.network_processes import start_parts
-from cli.network_validators import look_at_validator, validator_parts
+from cli.network_validators import ask_validator
 from cli.places import MemberPlace, NetworkPlace
 from cli.texts import _
 from cli.words import slug
@@ -22,6 +19,7 @@ from engines.bft import BftChain, ValidatorPlace, open_chain
 from engines.bft_administration import Proposal
 from engines.bft_changes import prepare_validator, withdraw_validator
 from engines.binaries import find_binary
+from engines.errors import EngineFailed
 from node.config import CONFIG_FILE
 
 CATCH_UP_SECONDS = 300.0
@@ -38,7 +36,8 @@ def add_validator(
     Interrupted, it is taken up again: a validator that has no power yet is the one that was meant.
 
     Raises:
-        CommandError: it did not start or catch up; it has no vote then.
+        EngineFailed: it did not start.
+        CommandError: it did not catch up; it has no vote then.
     """
     chain = open_chain(place.chain_directory, find_binary(PROJECT, "phr-chain"))
     voting = {str(one["name"]) for one in decisions.state()["validators"]}
@@ -52,9 +51,7 @@ def add_validator(
     place = replace(place, members=others, rpc_urls=chain.rpc_urls)
     write_network(place)
     index = [validator.name for validator in chain.validators].index(name)
-    failures = start_parts([validator_parts(PROJECT, place)[index]], say)
-    if failures:
-        raise CommandError("; ".join(failures), ExitCode.UNREACHABLE)
+    chain.restart(index)
     _wait_until_near(chain, index)
     say(_("{name} has caught up.").format(name=name))
     block = decisions.decide(
@@ -133,9 +130,9 @@ def _wait_for_power(validator: ValidatorPlace, holds: Callable[[int], bool]) -> 
     deadline = time.monotonic() + POWER_SECONDS
     while True:
         try:
-            if holds(int(look_at_validator(validator)["voting_power"])):
+            if holds(ask_validator(validator).voting_power):
                 return
-        except httpx.HTTPError:
+        except EngineFailed:
             # It is asked again: an answer may fail to come while it ends or starts.
             pass
         if time.monotonic() > deadline:
