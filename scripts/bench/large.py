@@ -15,21 +15,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import file_digest
 from pathlib import Path
 
 import structlog
-from consortium import NodeProcess, as_processes, consortium, show
+from consortium import NodeProcess, as_processes, show
 from files_flow import Noise
 from memory_peaks import Growth, measured_growth
-from node_fixtures import Network
+from node_fixtures import start_network
 from records_flow import SYSTEM, Case
 from wallet_flow import PASSPHRASE, Person
-
-from engines import find_binary
-from engines.kubo_swarm import create_swarm
 
 PROJECT = Path(__file__).parents[2]
 PHR = PROJECT / ".venv" / "bin" / "phr"
@@ -43,17 +38,22 @@ def main() -> None:
     arguments = parser.parse_args()
     # The lines that the nodes log in this process, while the consortium is founded, are no figures.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    with (
-        tempfile.TemporaryDirectory(prefix="phr-large-") as directory,
-        consortium() as (network, case, _),
-    ):
+    with tempfile.TemporaryDirectory(prefix="phr-large-") as directory:
         place = Path(directory)
-        person = Person.begin(network, place)
-        file = place / "study.bin"
-        with file.open("wb") as made:
-            made.writelines(Noise(arguments.mib * 2**20))
-        with stores(arguments.store, network, place) as daemons, as_processes(network) as nodes:
-            found = measure(case, person, nodes, daemons, file, place)
+        network = start_network(place, store=arguments.store)
+        try:
+            case = Case.begin(network)
+            case.grant(network.members[1])
+            person = Person.begin(network, place)
+            file = place / "study.bin"
+            with file.open("wb") as made:
+                made.writelines(Noise(arguments.mib * 2**20))
+            daemons = () if network.swarm is None else network.swarm.daemons
+            pids = [process.pid for daemon in daemons if (process := daemon.background.process())]
+            with as_processes(network) as nodes:
+                found = measure(case, person, nodes, pids, file, place)
+        finally:
+            network.stop()
     show({"mib": arguments.mib, "store": arguments.store} | found)
 
 
@@ -185,22 +185,6 @@ def wait_for_custodians(nodes: list[NodeProcess]) -> None:
                 break
             assert time.monotonic() < deadline, status
             time.sleep(0.5)
-
-
-@contextmanager
-def stores(kind: str, network: Network, place: Path) -> Iterator[list[int]]:
-    """The members' block stores; the process ids of their daemons."""
-    if kind == "embedded":
-        yield []
-        return
-    directories = [place / f"kubo-{number}" for number in range(len(network.members))]
-    with create_swarm(directories, find_binary(PROJECT, "ipfs")) as swarm:
-        for member, daemon in zip(network.members, swarm.daemons, strict=True):
-            with (member.directory / "node.toml").open("a") as config:
-                config.write(
-                    f'store = "kubo"\nkubo_url = "{daemon.rpc_url}"\nkubo_secret_file = "{daemon.secret_file}"\n'
-                )
-        yield [process.pid for daemon in swarm.daemons if (process := daemon.background.process())]
 
 
 if __name__ == "__main__":

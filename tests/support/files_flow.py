@@ -11,6 +11,7 @@ from records_flow import Case
 from vocabulary import Category
 from wire.staff import FileAnnouncement, FileUpload, Publication, ReadRecord
 
+SEND_SECONDS = 300
 DAY = 739676
 """2026-03-01."""
 
@@ -63,7 +64,8 @@ def announce(case: Case, content: bytes | Noise, **changes: Any) -> httpx.Respon
 
 def send(member: Member, upload_id: str, content: Iterable[bytes] | bytes) -> httpx.Response:
     headers = {"Authorization": f"Bearer {member.staff_token}"}
-    return member.http.put(f"{member.url}/staff/files/{upload_id}", content=content, headers=headers)
+    path = f"{member.url}/staff/files/{upload_id}"
+    return member.http.put(path, content=content, headers=headers, timeout=SEND_SECONDS)
 
 
 def publish_file(case: Case, content: bytes | Noise, **changes: Any) -> Publication:
