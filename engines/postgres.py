@@ -16,7 +16,6 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -330,16 +329,3 @@ def remove_cluster(directory: Path) -> None:
     shutil.rmtree(directory.resolve(), ignore_errors=True)
     if directory.is_symlink():
         directory.unlink()
-
-
-def wait_until_ready(server: PostgresServer, timeout_seconds: float) -> None:
-    """Waits until a server that something else starts takes connections.
-
-    Raises:
-        EngineFailed: it did not in time.
-    """
-    deadline = time.monotonic() + timeout_seconds
-    while not server.is_ready():
-        if time.monotonic() > deadline:
-            raise EngineFailed(f"PostgreSQL in {server.directory} is not ready: {server.last_words()}")
-        time.sleep(0.05)

@@ -29,9 +29,11 @@ MEBIBYTES = {"sqlite": 24, "postgres": 160}
 
 
 def namespace() -> list[str]:
-    """The command that gives a process a mount namespace; skips where that is not allowed."""
+    """The command that gives a process a mount namespace, and a namespace of processes that ends with it; skips where
+    that is not allowed."""
     options = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    command = ["unshare", *options, "--mount", "--propagation", "private"]
+    command = ["unshare", *options, "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
+    command.append("--mount-proc")
     try:
         allowed = subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
