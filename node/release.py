@@ -93,7 +93,7 @@ class ReleaseService:
         if behind_seconds > HEAD_BEHIND_SECONDS:
             raise Unavailable(
                 f"expected a ledger of now; this custodian's final block is {behind_seconds:.0f} seconds behind its "
-                "clock, as while its chain client catches up: ask another custodian",
+                "clock: its chain client is catching up, or its clock is wrong; ask another custodian",
                 code="stale-head",
             )
         try:

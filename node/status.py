@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from node.collaborators import SYSTEM_CLOCK, Clock
 from node.database import Database
 from node.database_errors import DatabaseUnavailable
 from node.errors import Unavailable
@@ -13,6 +14,7 @@ from node.identity import Identity
 from node.ledger_view import LedgerView
 from node.outbox import DatabaseOutbox
 from node.peers import PeerState
+from node.release import HEAD_BEHIND_SECONDS
 from node.replica_store import ReplicaState
 from node.replication import ReplicationReport
 from wire.staff import NodeStatus, PeerStatus, ReplicationStatus
@@ -57,12 +59,14 @@ class Status:
         holdings: Callable[[], Holdings],
         background_problems: Callable[[], tuple[str, ...]],
         warnings: Callable[[], tuple[str, ...]],
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Looks through these collaborators.
 
         Args:
             background_problems: what ails the threads in the background, in words.
             warnings: what somebody should look at though the node does its work, in words.
+            clock: this machine's, in POSIX seconds.
         """
         self._name = name
         self._database = database
@@ -72,6 +76,7 @@ class Status:
         self._holdings = holdings
         self._background_problems = background_problems
         self._warnings = warnings
+        self._clock = clock
 
     def health(self) -> Health:
         """Whether the node can do its work now."""
@@ -84,7 +89,11 @@ class Status:
             problems.append(error.detail)
         except SQLAlchemyError as error:
             problems.append(f"the database cannot be read: {type(error).__name__}")
-        return Health(ready=not problems, problems=tuple(problems), warnings=self._warnings())
+        return Health(
+            ready=not problems,
+            problems=tuple(problems),
+            warnings=(*self._clock_warnings(), *self._warnings()),
+        )
 
     def report(self) -> NodeStatus:
         """The state of the node for its operator.
@@ -119,6 +128,16 @@ class Status:
             ),
         )
 
+    def _clock_warnings(self) -> list[str]:
+        """A slow clock is in nobody's way, since decisions go by the chain's time; it should be set all the same."""
+        try:
+            ahead_seconds = self._ledger.snapshot().final.time - self._clock()
+        except Unavailable:
+            return []
+        if ahead_seconds <= HEAD_BEHIND_SECONDS:
+            return []
+        return [f"this machine's clock is {ahead_seconds:.0f} s behind the chain's: set it"]
+
     def _ledger_problems(self) -> list[str]:
         try:
             snapshot = self._ledger.snapshot()
@@ -130,6 +149,12 @@ class Status:
         elif snapshot.age_seconds > STALE_SECONDS:
             problems.append(
                 f"the ledger's final head has not advanced for {snapshot.age_seconds:.0f} s: look at the chain"
+            )
+        behind_seconds = self._clock() - snapshot.final.time
+        if snapshot.age_seconds <= STALE_SECONDS and behind_seconds > HEAD_BEHIND_SECONDS:
+            problems.append(
+                f"the final block is {behind_seconds:.0f} s behind this machine's clock: set the clock if it is fast, "
+                "or wait while the chain's node catches up; no share is released until then"
             )
         own = snapshot.member(self._identity.address)
         if own is None:
