@@ -242,6 +242,44 @@ def test_four_organisations_found_a_consortium_with_the_commands_of_the_setup(co
         assert [node.wait(60) for node in nodes] == [0, 0, 0]
 
 
+def test_members_and_validators_of_other_machines_come_and_go_by_the_administrators_commands(
+    consortium: Consortium, tmp_path: Path
+) -> None:
+    """docs/operations/changes.md, on the administrator's machine, which runs neither node nor validator."""
+    first, leaving = consortium.organisations[0], consortium.organisations[3]
+    described, deployment = tmp_path / "consortium", consortium.consortium / "deployment.json"
+    on_chain = ("--rpc", first.rpc, "--engine", "bft", "--deployment", deployment)
+    phr("network", "join", described, *on_chain)
+    shutil.copytree(consortium.consortium / "administrator", described / "administrator")
+    decides = (
+        *("--comet-rpc", f"http://127.0.0.1:{first.ports[2]}", "--network", described),
+        *("--passphrase-file", consortium.passphrase, "--yes"),
+    )
+
+    def status() -> Any:
+        return first.chain("status", "--home", first.home)
+
+    def names() -> set[str]:
+        return {
+            member["name"] for member in phr("admin", "members", "--network", described, "--json").document
+        }
+
+    account = phr("node", "keys", tmp_path / "node", "--json").document["account"]
+    endpoint = ("--endpoint", "http://127.0.0.1:1", "--name", "Daegu Clinic")
+    phr("node", "init", tmp_path / "node", *endpoint, *on_chain)
+    phr("network", "member", "add", tmp_path / "node" / "enrolment.json", "--role", "consumer", *decides)
+    assert account in [member.casefold() for member in status()["members"]]
+    assert "Daegu Clinic" in names()
+    phr("network", "member", "remove", "Daegu Clinic", *decides)
+    assert account not in [member.casefold() for member in status()["members"]]
+
+    phr("network", "validator", "remove", leaving.name, *decides)
+    wait_until(lambda: len(status()["validators"]) == 3, "the validator keeps its vote")
+    phr("network", "validator", "add", leaving.home / "validator.json", *decides)
+    wait_until(lambda: len(status()["validators"]) == 4, "the validator gets no vote")
+    consortium.wait_for_blocks(3)
+
+
 def _first_record(consortium: Consortium, on_chain: tuple[object, ...]) -> None:
     """9. A test patient: registered, published at the first hospital, read at the second."""
     seoul, busan = consortium.organisations[:2]
