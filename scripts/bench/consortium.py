@@ -19,7 +19,7 @@ from records_flow import Case, observation
 
 from wire.staff import PATIENT_IDENTIFIER_HEADER, encode_patient_identifier
 
-READY_SECONDS = 60
+READY_SECONDS = 180
 
 
 @dataclass
