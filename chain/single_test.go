@@ -14,6 +14,7 @@ import (
 
 	"github.com/ethereum/go-ethereum"
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/rpc"
 	"github.com/stretchr/testify/require"
 )
@@ -91,10 +92,41 @@ func TestSingleValidator_LifeOfAChain(t *testing.T) {
 	node.kill()
 	_, err = run("status", "--home", node.home)
 	require.ErrorContains(t, err, "does not answer")
+	testRestartWithoutBlocks(t, node, deployed)
 	node.start(t)
 	node.reach(t, height+1)
 	require.Equal(t, deployed.BlockHash, node.receipt(t, deployment).BlockHash, "nothing committed is lost in a kill")
 	node.terminate(t)
+}
+
+// testRestartWithoutBlocks starts the node as one whose network makes no blocks, by taking its power to
+// vote away for a while: it must answer for the state that it has.
+func testRestartWithoutBlocks(t *testing.T, node *testNode, deployed *types.Receipt) {
+	keyFile := filepath.Join(node.home, "config", "priv_validator_key.json")
+	key, err := os.ReadFile(keyFile)
+	require.NoError(t, err)
+	state, err := os.ReadFile(filepath.Join(node.home, "data", "priv_validator_state.json"))
+	require.NoError(t, err)
+	other := newNode(t, t.TempDir(), "Bystander")
+	foreign, err := os.ReadFile(filepath.Join(other.home, "config", "priv_validator_key.json"))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(keyFile, foreign, 0o600))
+	node.start(t)
+	node.reach(t, deployed.BlockNumber.Uint64())
+	height := node.height()
+	answer, err := node.client(t).CallContract(t.Context(), ethereum.CallMsg{To: &deployed.ContractAddress, Data: common.FromHex("0xf53d0a8e")}, nil)
+	require.NoError(t, err)
+	require.Equal(t, addressOf(administrator), common.BytesToAddress(answer))
+	_, err = node.client(t).EstimateGas(t.Context(), ethereum.CallMsg{From: addressOf(member), To: &deployed.ContractAddress})
+	require.ErrorContains(t, err, "revert", "the contract answers, not the node")
+	_, err = node.send(t, stranger, 0, nil)
+	require.ErrorContains(t, err, "is not a member")
+	_, err = node.send(t, member, node.nonce(t, member), nil)
+	require.NoError(t, err, "accepted, though no block will take it")
+	require.Equal(t, height, node.height())
+	node.kill()
+	require.NoError(t, os.WriteFile(keyFile, key, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(node.home, "data", "priv_validator_state.json"), state, 0o600))
 }
 
 func testJSONRPC(t *testing.T, node *testNode) {

@@ -78,6 +78,7 @@ type App struct {
 	encoding   Encoding
 	evmChainID uint64
 	modules    *module.Manager
+	hydrate    func(sdk.Context) // sets the EVM's process-wide parameters from state
 	closed     sync.Once
 
 	Accounts  authkeeper.AccountKeeper
@@ -127,7 +128,44 @@ func New(logger log.Logger, db dbm.DB, options servertypes.AppOptions, peers fun
 	if err := app.LoadLatestVersion(); err != nil {
 		return nil, fmt.Errorf("load the latest state: %w", err)
 	}
-	return app, nil
+	return app, app.resume()
+}
+
+// resume makes a restarted application answer for the state that it has, before the next block comes:
+// otherwise the EVM's parameters are unset and the mempool believes in a block limit of zero. That block
+// may be long in coming, if the network lacks validators.
+func (app *App) resume() error {
+	if app.LastBlockHeight() == 0 {
+		return nil
+	}
+	ctx, err := app.latest(0, false)
+	if err != nil {
+		return fmt.Errorf("state of height %d: %w", app.LastBlockHeight(), err)
+	}
+	app.hydrate(ctx)
+	app.Mempool.NotifyNewBlock() // the pool takes a first head for a placeholder,
+	app.Mempool.NotifyNewBlock() // and the second for the chain's
+	return app.Mempool.GetTxPool().Sync()
+}
+
+// latest returns a context of a committed height, 0 being the newest; the library's own refuses the
+// newest between a restart and the next block.
+func (app *App) latest(height int64, prove bool) (sdk.Context, error) {
+	if height == 0 {
+		if ctx, err := app.CreateQueryContext(0, prove); err == nil {
+			return ctx, nil
+		}
+		height = app.LastBlockHeight()
+	}
+	ctx, err := app.CreateQueryContext(height, prove)
+	if err != nil {
+		return ctx, err
+	}
+	header := ctx.BlockHeader()
+	if len(header.AppHash) == 0 { // not known after a restart; without one the pool believes in no state
+		header.Height, header.Time, header.AppHash = height, ctx.BlockTime(), app.LastCommitID().Hash
+	}
+	return ctx.WithBlockHeader(header), nil
 }
 
 func (app *App) newKeepers(logger log.Logger, keys map[string]*storetypes.KVStoreKey, objectKeys map[string]*storetypes.ObjectStoreKey) {
@@ -163,13 +201,15 @@ func (app *App) newKeepers(logger log.Logger, keys map[string]*storetypes.KVStor
 
 func (app *App) newModules() {
 	cdc := app.encoding.Codec
+	evm := vm.NewAppModule(app.EVM, app.Accounts, app.Bank, evmaddress.NewEvmCodec(Bech32Prefix))
+	app.hydrate = func(ctx sdk.Context) { evm.HydrateGlobals(ctx) }
 	app.modules = module.NewManager(
 		auth.NewAppModule(cdc, app.Accounts, nil, nil),
 		bank.NewAppModule(cdc, app.Bank, app.Accounts, nil),
 		staking.NewAppModule(cdc, app.Staking, app.Accounts, app.Bank, nil),
 		consensus.NewAppModule(cdc, app.Consensus),
 		feemarket.NewAppModule(app.FeeMarket),
-		vm.NewAppModule(app.EVM, app.Accounts, app.Bank, evmaddress.NewEvmCodec(Bech32Prefix)),
+		evm,
 	)
 	app.modules.SetOrderInitGenesis(authtypes.ModuleName, banktypes.ModuleName, stakingtypes.ModuleName,
 		consensustypes.ModuleName, feemarkettypes.ModuleName, evmtypes.ModuleName)
@@ -182,7 +222,7 @@ func (app *App) newModules() {
 }
 
 func (app *App) newMempool(logger log.Logger, options servertypes.AppOptions, anteHandler sdk.AnteHandler) error {
-	pool := evmmempool.NewMempool(app.CreateQueryContext, logger, app.EVM, app.FeeMarket, app.encoding.TxConfig,
+	pool := evmmempool.NewMempool(app.latest, logger, app.EVM, app.FeeMarket, app.encoding.TxConfig,
 		evmmempool.NewTxRechecker(anteHandler, evmmempool.NewTxEncoder(app.encoding.TxConfig)),
 		evmmempool.NewTxRechecker(anteHandler, evmmempool.NewTxEncoder(app.encoding.TxConfig)),
 		evmserver.ResolveMempoolConfig(anteHandler, options, logger),

@@ -62,7 +62,7 @@ func addressOf(key *ecdsa.PrivateKey) common.Address { return crypto.PubkeyToAdd
 
 func accountOf(key *ecdsa.PrivateKey) sdk.AccAddress { return addressOf(key).Bytes() }
 
-// start returns the shared chain after its first block.
+// start returns the shared chain after its first blocks.
 func start(t *testing.T) *chain {
 	t.Helper()
 	if shared != nil {
@@ -96,6 +96,7 @@ func start(t *testing.T) *chain {
 	})
 	require.NoError(t, err)
 	shared = &chain{App: application, now: genesisTime}
+	shared.block(t)
 	shared.block(t)
 	return shared
 }

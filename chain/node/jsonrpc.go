@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
+	"strings"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
@@ -49,6 +51,17 @@ func (a *netAPI) PeerCount() hexutil.Uint { return hexutil.Uint(a.inner.PeerCoun
 
 func (a *web3API) ClientVersion() string { return a.version }
 
+// indexed reads again, for a moment, what fails since the index of transactions is not yet at the newest
+// block, which is visible a few milliseconds earlier.
+func indexed[T any](read func() (T, error)) (T, error) {
+	for deadline := time.Now().Add(indexTimeout); ; time.Sleep(readyInterval / 5) {
+		answer, err := read()
+		if err == nil || !strings.Contains(err.Error(), "tx not found") || time.Now().After(deadline) {
+			return answer, err
+		}
+	}
+}
+
 func (a *ethAPI) ChainId() (*hexutil.Big, error) { return a.inner.ChainId() } //nolint:revive // eth_chainId
 
 func (a *ethAPI) BlockNumber() (hexutil.Uint64, error) { return a.inner.BlockNumber() }
@@ -64,11 +77,11 @@ func (a *ethAPI) FeeHistory(count math.HexOrDecimal64, last ethrpc.BlockNumber, 
 }
 
 func (a *ethAPI) GetBlockByNumber(number rpctypes.BlockNumber, full bool) (map[string]any, error) {
-	return a.inner.GetBlockByNumber(number, full)
+	return indexed(func() (map[string]any, error) { return a.inner.GetBlockByNumber(number, full) })
 }
 
 func (a *ethAPI) GetBlockByHash(hash common.Hash, full bool) (map[string]any, error) {
-	return a.inner.GetBlockByHash(hash, full)
+	return indexed(func() (map[string]any, error) { return a.inner.GetBlockByHash(hash, full) })
 }
 
 func (a *ethAPI) GetBlockTransactionCountByNumber(number rpctypes.BlockNumber) *hexutil.Uint {
@@ -76,7 +89,7 @@ func (a *ethAPI) GetBlockTransactionCountByNumber(number rpctypes.BlockNumber) *
 }
 
 func (a *ethAPI) GetBlockReceipts(ctx context.Context, block rpctypes.BlockNumberOrHash) ([]map[string]any, error) {
-	return a.inner.GetBlockReceipts(ctx, block)
+	return indexed(func() ([]map[string]any, error) { return a.inner.GetBlockReceipts(ctx, block) })
 }
 
 func (a *ethAPI) GetTransactionByHash(hash common.Hash) (*rpctypes.RPCTransaction, error) {

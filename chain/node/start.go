@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/viper"
@@ -133,12 +134,28 @@ func serve(ctx context.Context, serverCtx *server.Context, application *app.App,
 	indexing.SetLogger(servercmtlog.CometLoggerWrapper{Logger: serverCtx.Logger.With("indexer", "evm")})
 	go func() { _ = indexing.Start() }() // runs until the process ends; it logs its own failures
 	group.Go(func() error {
+		if !ready(ctx, application) {
+			return nil
+		}
 		return serveJSONRPC(ctx, serverCtx, clientCtx, config, index, application)
 	})
 	if err := group.Wait(); err != nil && ctx.Err() == nil {
 		return err
 	}
 	return nil
+}
+
+// ready waits until there is state to answer for: two blocks, since the EVM's parameters are restored
+// only from the second on. It returns false if the context ends first.
+func ready(ctx context.Context, application *app.App) bool {
+	for application.LastBlockHeight() < 2 {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(readyInterval):
+		}
+	}
+	return true
 }
 
 // indexFromGenesis indexes what the library's service would skip: with an empty index it starts at the
