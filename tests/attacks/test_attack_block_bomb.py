@@ -6,10 +6,14 @@ from dataclasses import replace
 import pytest
 from custody_world import CustodyWorld
 
+from crypto.header import Header
 from crypto.payload import MAX_CIPHERTEXT_BYTES
+from crypto.streamed_payload import MAX_STREAMED_CIPHERTEXT_BYTES
 from node.custody import DepositRefused
+from node.downloads import Downloads
 from node.reading import ContentDiffers, ReadingService
-from storage import Cid, Codec
+from node.shares import Collected
+from storage import BlockSource, Cid, Codec
 from storage.dag_pb import MAX_LINKS, Link, encode_file_node
 from storage.traversal import CHUNK_BYTES
 from wire.custody import DepositBatch
@@ -39,17 +43,29 @@ def test_attack_deposit_of_a_terabyte_in_three_blocks_is_refused_at_once(custody
         )
 
 
+@pytest.mark.parametrize(
+    ("streamed", "limit_bytes"), [(False, MAX_CIPHERTEXT_BYTES), (True, MAX_STREAMED_CIPHERTEXT_BYTES)]
+)
 def test_attack_read_of_a_record_whose_author_named_a_terabyte_fetches_nothing(
-    custody_world: CustodyWorld,
+    custody_world: CustodyWorld, streamed: bool, limit_bytes: int
 ) -> None:
-    header = replace(custody_world.seal().record.header, ciphertext_size=MAX_CIPHERTEXT_BYTES + 1)
+    sealed = custody_world.seal().record
+    header = replace(sealed.header, ciphertext_size=limit_bytes + 1, streamed=streamed)
 
-    class NoPeers:
-        def custodian(self, address: bytes) -> object:
-            raise AssertionError("a block was asked for")
+    def no_source(_: Header) -> BlockSource:
+        raise AssertionError("a block was asked for")
 
+    shares = dict.fromkeys(range(1, header.threshold + 1), bytes(32))
+    collected = Collected(None, None, header, sealed.consent_wrap, shares)
     reading = ReadingService(
-        custody_world.custodian_identity, None, None, None, None, NoPeers(), ThreadPoolExecutor(1)
+        custody_world.custodian_identity,
+        None,
+        None,
+        None,
+        None,
+        no_source,
+        Downloads(no_source),
+        ThreadPoolExecutor(1),
     )
     with pytest.raises(ContentDiffers, match=header.identity.author.hex()):
-        reading._fetch(header)
+        reading._data_key(collected, ())

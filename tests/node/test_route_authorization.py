@@ -26,7 +26,8 @@ BACKUP = frozenset({"backup"})
 AUDITOR = frozenset({"auditor"})
 PROVIDER = frozenset({"provider"})
 CONSUMER = frozenset({"consumer"})
-MEMBER = frozenset({"provider", "consumer", "auditor", "member without roles"})
+CUSTODIAN = frozenset({"custodian"})
+MEMBER = frozenset({"provider", "consumer", "custodian", "auditor", "member without roles"})
 
 ADMITTED: dict[tuple[str, str], frozenset[str]] = {
     ("GET", "/health"): ANYONE,
@@ -59,12 +60,17 @@ ADMITTED: dict[tuple[str, str], frozenset[str]] = {
     ): MEMBER,  # and patients, for blocks under their own records: this one is under none
     ("POST", "/custody/deposits"): PROVIDER,
     ("POST", "/custody/releases"): CONSUMER,
+    ("POST", "/custody/lost-deposits"): CUSTODIAN,
     ("POST", "/staff/publications"): STAFF,
     ("GET", "/staff/publications/{publication_id}"): STAFF,
     ("GET", "/staff/records"): STAFF,
     ("POST", "/staff/records/{record_id}/correction"): STAFF,
     ("POST", "/staff/records/{record_id}/retraction"): STAFF,
     ("POST", "/staff/reads"): STAFF,
+    ("POST", "/staff/files"): STAFF,
+    ("PUT", "/staff/files/{upload_id}"): STAFF,
+    ("GET", "/staff/downloads/{download_id}"): STAFF,
+    ("GET", "/staff/downloads/{download_id}/outcome"): STAFF,
 }
 """Who is admitted to each route; what the route then says of the made-up content is its own matter."""
 
@@ -87,6 +93,8 @@ class Callers:
             "record_id": "0x" + "11" * 32,
             "locator": "0x" + backup_locator(self.backup.caller.identifier).hex(),
             "cid": "bafkreigaknpexyvxt76zgkitavbwx6ejgfheup5oybpm77f3pxzrvwpfdi",
+            "upload_id": "0" * 32,
+            "download_id": "0" * 32,
             "publication_id": "00000000-0000-0000-0000-000000000000",
         }
         query = "?patient=" + values["patient"] if template == "/staff/history" else ""
@@ -108,6 +116,7 @@ def callers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callers]:
         "unregistered pseudonym": RequestKey.of_patient(AccountKey.generate()),
         "provider": network.enrol_without_node("Provider", (Role.PROVIDER,)),
         "consumer": network.enrol_without_node("Consumer", (Role.CONSUMER,)),
+        "custodian": network.enrol_without_node("Custodian", (Role.CUSTODIAN,)),
         "auditor": network.enrol_without_node("Auditor", (Role.AUDITOR,)),
         "member without roles": network.enrol_without_node("Nothing", ()),
         "suspended member": suspended,
