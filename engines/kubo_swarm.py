@@ -1,6 +1,5 @@
 """Several Kubo daemons of one machine as a private swarm: one a member, each naming the others."""
 
-import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import combinations
@@ -9,6 +8,7 @@ from typing import Self
 
 from engines.kubo import KuboDaemon, create_repository, read_swarm_key, set_peers
 from engines.kubo_config import new_swarm_key
+from engines.ports import free_ports
 
 
 class KuboSwarm:
@@ -86,14 +86,3 @@ def create_swarm(
     for directory in directories:
         set_peers(directory, peers)
     return KuboSwarm([KuboDaemon(directory, binary) for directory in directories])
-
-
-def free_ports(count: int) -> list[int]:
-    """Different TCP ports of 127.0.0.1 that nothing listened on a moment ago."""
-    with ExitStack() as probes:
-        ports = []
-        for _ in range(count):
-            probe = probes.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            ports.append(int(probe.getsockname()[1]))
-        return ports

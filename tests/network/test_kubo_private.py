@@ -16,7 +16,8 @@ from kubo_fixtures import new_swarm, store_of
 from engines import EngineFailed
 from engines.kubo import KuboDaemon, create_repository, read_swarm_key, set_peers
 from engines.kubo_config import new_swarm_key
-from engines.kubo_swarm import KuboSwarm, free_ports
+from engines.kubo_swarm import KuboSwarm
+from engines.ports import free_ports
 from storage import Cid, KuboBlockStore, StoreAccessError, StoreUnavailableError
 
 pytestmark = pytest.mark.network
