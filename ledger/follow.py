@@ -32,6 +32,10 @@ from ledger.state import LedgerState, fold
 SNAPSHOT_EVENTS = 5_000
 """After how many events a snapshot is written: so many a restart reads again at most, a second's work."""
 
+PAGE_LOGS = 5_000
+FIRST_BLOCKS = 100
+"""How many blocks the first page has: the next ones are larger or smaller by what came."""
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -113,7 +117,7 @@ class Follower:
         self._events_since_snapshot = 0
         self._head_seen: int | None = None
         self._advanced_at_seconds = float("-inf")
-        self._span_blocks = chain.engine.max_log_blocks
+        self._span_blocks = min(FIRST_BLOCKS, chain.engine.max_log_blocks)
 
     @property
     def view(self) -> View:
@@ -158,7 +162,7 @@ class Follower:
                 events, checkpoint = self._read(view.checkpoint.block_number + 1, final)
                 state = fold(view.state, events) if events else view.state
                 since = self._events_since_snapshot + len(events)
-                due = since >= self._snapshot_events
+                due = self._is_snapshot_due(since, state, checkpoint.block_number == final.number)
                 self._store.commit(events, checkpoint, _pack(state, checkpoint) if due else None)
                 self.chain.hold(checkpoint.block_number, checkpoint.block_hash)
                 self._events_since_snapshot = 0 if due else since
@@ -182,6 +186,14 @@ class Follower:
                 at = self.view.checkpoint.block_number
                 raise NotFinal(f"the chain's final block is {at}, and {block_number} did not come in time")
             time.sleep(self.chain.engine.poll_seconds)
+
+    def _is_snapshot_due(self, events: int, state: LedgerState, at_the_head: bool) -> bool:
+        """A snapshot is as large as the state: far behind the head it waits for a share of it, or catching up with
+        a long history would take the square of its length."""
+        least = self._snapshot_events
+        if not at_the_head:
+            least = max(least, (len(state.records) + len(state.consents)) // 4)
+        return events >= least
 
     def _restore(self) -> View:
         stored, checkpoint = self._store.load()
@@ -260,6 +272,11 @@ class Follower:
             "operator, and follow a replaced chain anew with an empty store"
         )
 
+    def _next_span(self, blocks: int, logs: int) -> int:
+        """How many blocks to read next: a page of some ``PAGE_LOGS`` bounds memory and what one commit writes."""
+        wanted = blocks * PAGE_LOGS // max(logs, 1)
+        return max(1, min(wanted, 4 * blocks, self.chain.engine.max_log_blocks))
+
     def _read(self, start: int, final: Block) -> tuple[list[Event], Checkpoint]:
         while True:
             end = min(start + self._span_blocks - 1, final.number)
@@ -270,6 +287,7 @@ class Follower:
                 if end == start:
                     raise
                 self._span_blocks = max((end - start + 1) // 2, 1)
+        self._span_blocks = self._next_span(end - start + 1, len(logs))
         last = final if end == final.number else self.chain.block(end)
         if (
             logs

@@ -43,6 +43,32 @@ class LedgerState:
     consents: dict[bytes, Consent] = field(default_factory=dict)
     access_words: dict[bytes, int] = field(default_factory=dict)
     author_words: dict[bytes, int] = field(default_factory=dict)
+    _record_ids: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict, repr=False)
+    _consent_ids: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        """Finds the records and consents of each patient, where they were given whole."""
+        if not self._record_ids and not self._consent_ids:
+            for record in self.records.values():
+                self.index_record(record)
+            for consent in self.consents.values():
+                self.index_consent(consent)
+
+    def records_of(self, patient: bytes) -> tuple[Record, ...]:
+        """A patient's records, in the order in which they were published."""
+        return tuple(self.records[record_id] for record_id in self._record_ids.get(patient, ()))
+
+    def consents_of(self, patient: bytes) -> tuple[Consent, ...]:
+        """A patient's consents, in the order in which they reached the ledger, revoked ones too."""
+        return tuple(self.consents[consent_id] for consent_id in self._consent_ids.get(patient, ()))
+
+    def index_record(self, record: Record) -> None:
+        """Notes a new record under its patient."""
+        self._record_ids[record.patient] = (*self._record_ids.get(record.patient, ()), record.record_id)
+
+    def index_consent(self, consent: Consent) -> None:
+        """Notes a new consent under its patient."""
+        self._consent_ids[consent.patient] = (*self._consent_ids.get(consent.patient, ()), consent.consent_id)
 
     def copy(self) -> "LedgerState":
         """A state of its own that shares the frozen values."""
@@ -54,6 +80,8 @@ class LedgerState:
             consents=dict(self.consents),
             access_words=dict(self.access_words),
             author_words=dict(self.author_words),
+            _record_ids=dict(self._record_ids),
+            _consent_ids=dict(self._consent_ids),
         )
 
     @property
@@ -208,6 +236,7 @@ def _published(state: LedgerState, event: events.RecordPublished) -> None:
         superseded_by=None,
         published_block=event.position.block_number,
     )
+    state.index_record(state.records[event.record_id])
 
 
 def _superseded(state: LedgerState, event: events.RecordSuperseded) -> None:
@@ -256,6 +285,7 @@ def _granted(state: LedgerState, event: events.ConsentGranted) -> None:
         granted_block=event.position.block_number,
         revoked_block=None,
     )
+    state.index_consent(state.consents[event.consent_id])
 
 
 def _revoked(state: LedgerState, event: events.ConsentRevoked) -> None:
@@ -284,6 +314,7 @@ def _revoked(state: LedgerState, event: events.ConsentRevoked) -> None:
         granted_block=None,
         revoked_block=block,
     )
+    state.index_consent(state.consents[event.consent_id])
 
 
 def _accessed(state: LedgerState, event: events.AccessEvent) -> None:

@@ -41,10 +41,8 @@ def select_records(
     gone = RecordStatus.SUPERSEDED | RecordStatus.RETRACTED
     return [
         record
-        for record in state.records.values()
-        if record.patient == patient
-        and not record.status & gone
-        and (not categories or record.category in categories)
+        for record in state.records_of(patient)
+        if not record.status & gone and (not categories or record.category in categories)
     ]
 
 
@@ -109,10 +107,8 @@ class _Choice:
         if patient not in self._by_patient:
             granted = [
                 consent
-                for consent in self._state.consents.values()
-                if consent.patient == patient
-                and consent.grantee == self._requester
-                and consent.granted_block is not None
+                for consent in self._state.consents_of(patient)
+                if consent.grantee == self._requester and consent.granted_block is not None
             ]
             granted.sort(key=self._preference, reverse=True)
             live = [consent for consent in granted if self._in_force(consent)]

@@ -54,11 +54,11 @@ class Snapshot:
 
     def records_of(self, patient: bytes) -> tuple[Record, ...]:
         """A patient's records, in the order in which they were published."""
-        return tuple(record for record in self.state.records.values() if record.patient == patient)
+        return self.state.records_of(patient)
 
     def consents_of(self, patient: bytes) -> tuple[Consent, ...]:
         """A patient's consents, in the order in which they reached the ledger, revoked ones too."""
-        return tuple(consent for consent in self.state.consents.values() if consent.patient == patient)
+        return self.state.consents_of(patient)
 
     def consents_for(self, grantee: bytes) -> tuple[Consent, ...]:
         """The consents of all patients for one member, in the order in which they reached the ledger."""

@@ -101,8 +101,7 @@ class Publisher:
     def records_of(self, identifier: PatientIdentifier) -> tuple[Record, ...]:
         """The records on the ledger of the patient with this identifier, in the order of publishing."""
         patient = self._patients.patient_by_identifier(identifier.system, identifier.value)
-        state = self._ledger.snapshot().state
-        return tuple(record for record in state.records.values() if record.patient == patient)
+        return self._ledger.snapshot().state.records_of(patient)
 
     def publication(self, publication_id: str) -> Publication:
         """What became of a publication; raises NotFound."""

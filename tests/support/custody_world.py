@@ -292,6 +292,7 @@ class CustodyWorld:
             published_block=self.number + 1,
         )
         self.state.records[record.record_id] = record
+        self.state.index_record(record)
         self.publish_state()
         return record
 
@@ -319,6 +320,7 @@ class CustodyWorld:
         )
         consent = replace(consent, **changes)
         self.state.consents[consent.consent_id] = consent
+        self.state.index_consent(consent)
         self.publish_state()
         return consent
 
