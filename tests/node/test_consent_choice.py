@@ -72,6 +72,7 @@ def test_group_puts_one_consent_in_one_group_and_record_scope_alone(world):
     chosen = choose(world, records)
     assert [len(made.record_ids) for made, _ in group(chosen)] == [3]
     world.state.consents.clear()
+    world.state._consent_ids.clear()
     for record in records:
         world.grant(world.third, record_id=record.record_id)
     assert [len(made.record_ids) for made, _ in group(choose(world, records))] == [1, 1, 1]
