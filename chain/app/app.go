@@ -145,7 +145,10 @@ func (app *App) resume() error {
 	app.hydrate(ctx)
 	app.Mempool.NotifyNewBlock() // the pool takes a first head for a placeholder,
 	app.Mempool.NotifyNewBlock() // and the second for the chain's
-	return app.Mempool.GetTxPool().Sync()
+	// The pool hears of heads in a goroutine that may not be listening yet: reset it directly.
+	pool := app.Mempool.GetTxPool()
+	pool.Reset(nil, app.Mempool.GetBlockchain().CurrentBlock())
+	return nil
 }
 
 // latest returns a context of a committed height, 0 being the newest; the library's own refuses the
