@@ -5,6 +5,7 @@ import pytest
 from chain_fixtures import LedgerWorld
 from hypothesis import given
 from hypothesis import strategies as st
+from raw_ledger import RawLedger
 
 from ledger import calls, snapshot
 from ledger.errors import SnapshotInvalid
@@ -50,3 +51,17 @@ def test_snapshot_of_another_version_is_refused() -> None:
     label, version, digest, body = cbor2.loads(EMPTY)
     with pytest.raises(SnapshotInvalid, match="version"):
         snapshot.from_bytes(cbor2.dumps([label, version + 1, digest, body]))
+
+
+def test_records_and_consents_of_a_patient_are_found_in_order_live_and_read_back(
+    raw_ledger: RawLedger,
+) -> None:
+    state = raw_ledger.world.state()
+    for one in (state, state.copy(), snapshot.from_bytes(snapshot.to_bytes(state))):
+        for patient in (raw_ledger.patient.address, raw_ledger.other.address, b"\x01" * 20):
+            records = tuple(record for record in state.records.values() if record.patient == patient)
+            consents = tuple(consent for consent in state.consents.values() if consent.patient == patient)
+            assert one.records_of(patient) == records
+            assert one.consents_of(patient) == consents
+    assert state.records_of(raw_ledger.patient.address)
+    assert state.consents_of(raw_ledger.patient.address)
