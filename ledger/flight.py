@@ -6,6 +6,9 @@ from ledger.blocks import Receipt
 from ledger.outbox import Outbox
 from ledger.transactions import SignedTransaction
 
+REMEMBERED = 2_000
+"""How many of the last receipts are kept for whoever waits only after its transaction has landed."""
+
 
 class Flight:
     """What was journalled and is not final yet. Safe to share between threads."""
@@ -16,6 +19,7 @@ class Flight:
         self._entries: dict[bytes, SignedTransaction] = {entry.hash: entry for entry in outbox.pending()}
         self._awaited: dict[bytes, Receipt | None] = {}
         self._waiters: dict[bytes, int] = {}
+        self._landed: dict[bytes, Receipt] = {}
 
     def __len__(self) -> int:
         with self._lock:
@@ -41,6 +45,10 @@ class Flight:
         with self._lock:
             if transaction_hash in self._waiters:
                 self._awaited[transaction_hash] = receipt
+            if receipt is not None:
+                self._landed[transaction_hash] = receipt
+                while len(self._landed) > REMEMBERED:
+                    del self._landed[next(iter(self._landed))]
         self._outbox.done(transaction_hash)
         with self._lock:
             self._entries.pop(transaction_hash, None)
@@ -57,9 +65,9 @@ class Flight:
             self._waiters[transaction_hash] = self._waiters.get(transaction_hash, 0) + 1
 
     def receipt(self, transaction_hash: bytes) -> Receipt | None:
-        """The receipt that came for an awaited transaction."""
+        """The receipt that came for an awaited transaction, or lately for one that nobody awaited yet."""
         with self._lock:
-            return self._awaited.get(transaction_hash)
+            return self._awaited.get(transaction_hash) or self._landed.get(transaction_hash)
 
     def leave(self, transaction_hash: bytes) -> None:
         """One waiter less."""

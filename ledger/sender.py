@@ -151,7 +151,7 @@ class Sender:
                         f"transaction 0x{hash_.hex()} is not final yet; it stays in the outbox and is sent again"
                     )
                 self._look_once()
-            receipt = self._flight.receipt(hash_) or self._final(self.chain.receipt(hash_))
+            receipt = self._flight.receipt(hash_) or self._find_receipt(hash_, deadline)
         finally:
             self._flight.leave(hash_)
         if receipt is None:
@@ -162,6 +162,19 @@ class Sender:
         if not receipt.succeeded:
             raise self._why(receipt, submitted)
         return receipt
+
+    def _find_receipt(self, transaction_hash: bytes, deadline: float) -> Receipt | None:
+        """The receipt of one that is not in flight (any more), as after a restart; None when the chain has none."""
+        until = min(time.monotonic() + self._lost_after_seconds, deadline)
+        while True:
+            try:
+                receipt = self._final(self.chain.receipt(transaction_hash))
+                if receipt is not None or time.monotonic() > until:
+                    return receipt
+            except (ChainUnreachable, ChainAnswerInvalid):
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(10 * self.chain.engine.poll_seconds)
 
     def resume(self) -> list[bytes]:
         """Hands in again, as the same bytes, what the outbox holds and the chain has not mined.
