@@ -228,7 +228,7 @@ def test_attack_losses_told_by_a_member_that_holds_no_share_change_nothing(case)
 def test_record_of_other_custodians_is_looked_at_once_and_never_again(four, monkeypatch):
     case = Case.begin(four)
     monkeypatch.setattr(
-        case.provider.node.records.publisher, "_policy", CustodyPolicy(custodians=3, threshold=2)
+        case.provider.node.records.publisher._book, "_policy", CustodyPolicy(custodians=3, threshold=2)
     )
     case.publish()
     (record,) = records_of(case)
