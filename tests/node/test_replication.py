@@ -256,13 +256,17 @@ def test_turn_without_time_stops_and_the_next_ones_go_on_where_it_was(case, monk
     # Each look at the clock is a second later: a turn has time for one block.
     monkeypatch.setattr(replication_of, "_monotonic", lambda: float(next(clock)))
     monkeypatch.setattr(replication, "TURN_SECONDS", 2.5)
-    healed = []
-    for _ in range(8):
+    healed: list[int] = []
+
+    def turn_once() -> bool:
         replication_of.turn()
         healed.append(sum(custodian.node.records.blocks.store.has(cid) for cid in cids_of(case)))
+        return healed[-1] == 4
+
+    # A peer on a busy machine may be slow to answer: that costs turns, not blocks.
+    wait_until(turn_once)
     assert healed[0] < 4
     assert healed == sorted(healed)
-    assert healed[-1] == 4
 
 
 def test_turn_when_all_is_well_asks_nobody(case, monkeypatch, always_due):
