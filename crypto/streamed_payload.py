@@ -19,7 +19,7 @@ from crypto.fields import SECRET_BYTES, require_octets, require_text, require_ui
 from crypto.jws import SIGNATURE_BYTES
 from crypto.labels import Label
 from crypto.padding import padme_size
-from crypto.payload import MAX_MEDIA_TYPE_BYTES
+from crypto.payload import MAX_CIPHERTEXT_BYTES, MAX_MEDIA_TYPE_BYTES
 
 SEGMENT_BYTES = 2**20
 MAX_CONTENT_BYTES = 16 * 2**30
@@ -34,6 +34,11 @@ _MAX_FRAME_BYTES = SEGMENT_BYTES + SEGMENT_BYTES // 256 + 64
 _MAX_HEAD_BYTES = 4096
 _HEAD_LENGTH_BYTES, _FRAME_LENGTH_BYTES = 2, 4
 _SIZE_BITS = 48
+
+
+def largest_ciphertext_bytes(streamed: bool) -> int:
+    """The most bytes of ciphertext that a header of this layout may name; compared before a block is fetched."""
+    return MAX_STREAMED_CIPHERTEXT_BYTES if streamed else MAX_CIPHERTEXT_BYTES
 
 
 @dataclass(frozen=True, slots=True)

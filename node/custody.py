@@ -18,9 +18,8 @@ import time
 from crypto.envelope import Header, check_header, open_custody_wrap
 from crypto.errors import CryptoError
 from crypto.header import require_digest
-from crypto.payload import MAX_CIPHERTEXT_BYTES
 from crypto.statement import sign_statement, verify_statement
-from crypto.streamed_payload import MAX_STREAMED_CIPHERTEXT_BYTES
+from crypto.streamed_payload import largest_ciphertext_bytes
 from ledger.entities import PatientStatus
 from ledger.state import LedgerState
 from node.blocks import BlockService, parse_cid
@@ -254,7 +253,7 @@ class CustodyService:
         return open_custody_wrap(key, custody_wrap, header, self._keys.address)
 
     def _check_ciphertext(self, header: Header) -> tuple[Cid, ...]:
-        limit_bytes = MAX_STREAMED_CIPHERTEXT_BYTES if header.streamed else MAX_CIPHERTEXT_BYTES
+        limit_bytes = largest_ciphertext_bytes(header.streamed)
         if header.ciphertext_size > limit_bytes:
             raise DepositRefused(
                 f"expected at most {limit_bytes} bytes of ciphertext; the header names "

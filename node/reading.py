@@ -12,8 +12,8 @@ from crypto.errors import CryptoError
 from crypto.grant import OpenedGrant
 from crypto.jws import verify_detached
 from crypto.opening import combine_shares, open_ciphertext
-from crypto.payload import MAX_CIPHERTEXT_BYTES, Payload, commitment, unpack
-from crypto.streamed_payload import MAX_STREAMED_CIPHERTEXT_BYTES
+from crypto.payload import Payload, commitment, unpack
+from crypto.streamed_payload import largest_ciphertext_bytes
 from ledger.decide import AccessQuery, decide
 from ledger.entities import Record
 from ledger.messages import NO_RECORD
@@ -175,7 +175,7 @@ class ReadingService:
             raise CustodiansFailed(
                 f"{len(one.shares)} good shares came, {needed} are needed: {'; '.join(one.failures) or 'no answers'}"
             )
-        limit_bytes = MAX_STREAMED_CIPHERTEXT_BYTES if header.streamed else MAX_CIPHERTEXT_BYTES
+        limit_bytes = largest_ciphertext_bytes(header.streamed)
         if header.ciphertext_size > limit_bytes:
             author = f"author 0x{header.identity.author.hex()}"
             raise ContentDiffers(

@@ -21,6 +21,7 @@ import structlog
 
 from crypto.errors import CryptoError
 from crypto.header import Header, read_header
+from crypto.streamed_payload import largest_ciphertext_bytes
 from ledger.entities import Record
 from node.blocks import BlockService
 from node.collaborators import SYSTEM_CLOCK, Clock, Ledger, OwnKeys
@@ -213,6 +214,12 @@ class Replication:
 
     def _fetch_all(self, header: Header, source: BlockSource) -> None:
         """Ciphertext and header at least: they count as a replica for whoever has shares."""
+        limit_bytes = largest_ciphertext_bytes(header.streamed)
+        if header.ciphertext_size > limit_bytes:
+            raise NodeError(
+                f"author 0x{header.identity.author.hex()} named a ciphertext of {header.ciphertext_size} bytes, "
+                f"of at most {limit_bytes}"
+            )
         here = _HereFirst(self._blocks, source, self._keys.address)
         root = Cid.parse(header.ciphertext_cid)
         cids = list(unixfs.blocks_of(here, root, limit_bytes=header.ciphertext_size))

@@ -8,10 +8,10 @@ from pathlib import Path
 from crypto import CryptoError, KeyfileError
 from crypto.jws import JwsHeader, verify_detached
 from crypto.opening import open_owner_wrap, open_with_owner_key
-from crypto.payload import MAX_CIPHERTEXT_BYTES, commitment, unpack
+from crypto.payload import commitment, unpack
 from crypto.private_file import new_private_file
 from crypto.streamed_opening import StreamedContent
-from crypto.streamed_payload import MAX_STREAMED_CIPHERTEXT_BYTES
+from crypto.streamed_payload import largest_ciphertext_bytes
 from storage import Cid, StorageError, unixfs
 from wallet.content import Relationship
 from wallet.errors import RecordInvalid, RecordNeedsFile
@@ -60,7 +60,7 @@ def read_record(session: Session, record_id: bytes, save_to: Path | None = None)
     if view.author != relationship.provider:
         raise RecordInvalid(f"{name}: its author is not the provider of its pseudonym")
     copy = fetch_own_copy(session, view)  # 2
-    limit_bytes = MAX_STREAMED_CIPHERTEXT_BYTES if copy.header.streamed else MAX_CIPHERTEXT_BYTES
+    limit_bytes = largest_ciphertext_bytes(copy.header.streamed)
     if copy.header.ciphertext_size > limit_bytes:
         raise RecordInvalid(f"{name}: expected at most {limit_bytes} bytes of ciphertext; it has more")
     blocks = NodeBlocks(session.nodes(view.patient), session.request_key(view.patient))
