@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,12 @@ pytestmark = pytest.mark.network
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Validators:
-    """A chain that is made and not started."""
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Validators]:
+    """A chain that is made and does not run; whatever a failed test left running is ended."""
     started = Validators.start(tmp_path_factory.mktemp("chain"), accounts=5)
     started.running.stop()
-    return started
+    yield started
+    started.running.kill()
 
 
 def test_every_file_with_a_key_is_for_its_owner_alone(own: Validators) -> None:
