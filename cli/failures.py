@@ -35,6 +35,7 @@ _KINDS = {
     "wallet.errors.NodesDisagree": ExitCode.DIVERGED,
     "wallet.errors.NotFinalYet": ExitCode.UNREACHABLE,
     "wallet.errors.NothingToDo": ExitCode.REFUSED,
+    "wallet.errors.RecordNeedsFile": ExitCode.USAGE,
     "wallet.errors.RecoveryError": ExitCode.NOT_FOUND,
     "wallet.errors.TooFewNodes": ExitCode.UNREACHABLE,
     "wallet.errors.UnfinishedOperation": ExitCode.REFUSED,
