@@ -21,8 +21,8 @@ from node.asking import AccessAsker, Asked
 from node.collaborators import Grants, Ledger, OwnKeys, StaffPerson
 from node.consent_choice import ChosenConsent, choose_consents, select_records
 from node.downloads import Downloads
-from node.errors import InvalidRequest, NodeError, NotFound
-from node.release import identity_of
+from node.errors import InvalidRequest, NodeError, NotFound, Unavailable
+from node.release import HEAD_AGE_SECONDS, identity_of
 from node.shares import Collected, ShareCollector
 from node.stopwatch import Stopwatch
 from storage import BlockSource, Cid, StorageError, unixfs
@@ -154,6 +154,12 @@ class ReadingService:
     def _denied_now(self, one: Collected) -> str | None:
         """Why the same access would be denied at this moment: the permit's own use is not counted again."""
         access, snapshot = one.access.access, self._ledger.snapshot()
+        if snapshot.age_seconds > HEAD_AGE_SECONDS:
+            raise Unavailable(
+                f"expected a ledger that advanced in the last {HEAD_AGE_SECONDS:.0f} seconds, to know that nothing was "
+                "revoked; this node saw none: fetch again when it follows the chain",
+                code="stale-head",
+            )
         consent = snapshot.state.consents.get(access.consent_id)
         if consent is None:
             return Reason.NO_CONSENT.label

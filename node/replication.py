@@ -189,7 +189,7 @@ class Replication:
         source = self._others(record, until)
         try:
             for cid in absent:
-                self._blocks.put_many(self._keys.address, [(cid, source.get(cid))])
+                _keep(self._blocks, self._keys.address, cid, source.get(cid))
         except (StorageError, NodeError) as error:
             _log.warning("a replica could not be healed", record=_short(record), kind=type(error).__name__)
             return ReplicaState.BLOCKS_MISSING
@@ -257,6 +257,12 @@ class Replication:
             _log.warning("an author cannot be told what is gone here", kind=type(error).__name__)
 
 
+def _keep(blocks: BlockService, own: bytes, cid: Cid, block: bytes) -> None:
+    """Keeps a block above the node's reserve of disk, which the database needs; raises StoreIsFull."""
+    blocks.require_room(len(block))
+    blocks.put_many(own, [(cid, block)])
+
+
 class _HereFirst:
     """The own store, and another source for what it lacks, which is kept at once."""
 
@@ -271,7 +277,7 @@ class _HereFirst:
             return self._blocks.store.get(cid)
         except (BlockNotFoundError, BlockCorruptError):
             block = self._source.get(cid)
-            self._blocks.put_many(self._own, [(cid, block)])
+            _keep(self._blocks, self._own, cid, block)
             return block
 
 

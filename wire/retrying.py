@@ -58,11 +58,11 @@ def retry_after_seconds(headers: Mapping[str, str], now: float | None = None) ->
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
-    except (ValueError, TypeError):
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        seconds = moment.timestamp() - (datetime.now(UTC).timestamp() if now is None else now)
+    except (ValueError, TypeError, OverflowError):
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    seconds = moment.timestamp() - (datetime.now(UTC).timestamp() if now is None else now)
     return max(0.0, seconds)
 
 

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
 from node_fixtures import Member, Network, start_network
 from records_flow import Case, observation
 
+from ledger.engine import ANVIL, Engine
 from wire.staff import PATIENT_IDENTIFIER_HEADER, encode_patient_identifier
 
 READY_SECONDS = 180
@@ -52,10 +53,10 @@ class NodeProcess:
 
 
 @contextmanager
-def consortium() -> Iterator[tuple[Network, Case, Member]]:
+def consortium(engine: Engine = ANVIL) -> Iterator[tuple[Network, Case, Member]]:
     """A network in this process, with a patient of its first member who consented to the second one."""
     with TemporaryDirectory(prefix="phr-bench-") as directory:
-        network = start_network(Path(directory))
+        network = start_network(Path(directory), engine=engine)
         try:
             case = Case.begin(network)
             case.grant(network.members[1])

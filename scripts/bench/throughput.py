@@ -1,21 +1,29 @@
 #!/usr/bin/env python3
-"""Grants and accesses a second through one node, single and batched, against the same calls sent without a node.
+"""Grants, publications and accesses a second through a node, single and batched: on validators and on Anvil in one run.
 
-The reference, in the same run: the ledger room's Sender with the same account, one call at a time, each waited for.
+The reference of each engine is the ledger room's Sender with the same account and no node: one call at a time, each
+waited for. ``finality`` is how long one such call takes to be final when nothing else is going on.
+
+usage: throughput.py [seconds a figure] [engine ...]
 """
 
+import itertools
 import json
 import secrets
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from statistics import quantiles
 
-from consortium import NodeProcess, as_processes, consortium, show
-from node_fixtures import Network
+from consortium import NodeProcess, as_processes, consortium, milliseconds, show
+from node_fixtures import Network, TestPatient
+from records_flow import Case, bundle, observation
 
 from crypto.signer import AccountKey
 from ledger import calls
+from ledger.engine import ENGINES, Engine
 from ledger.messages import NO_RECORD, AccessRequest, Grant, Publication, sign
 from ledger.outbox import MemoryOutbox
 from ledger.sender import Sender
@@ -25,8 +33,10 @@ from wire.patients import RelayRequest
 from wire.signing import sign_request
 
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 6.0
+CHOSEN = [ENGINES[name] for name in sys.argv[2:]] or list(ENGINES.values())
 CLIENTS = 8
 RECORDS = 200
+FINALITY_ROUNDS = 20
 
 
 def rate(action: Callable[[], int], clients: int) -> float:
@@ -91,50 +101,75 @@ def publish_records(network: Network, patient: bytes) -> list[bytes]:
     return [key for key, record in state.records.items() if record.patient == patient]
 
 
-def main() -> None:
-    with consortium() as (network, case, reader):
-        scope, contract = network.deployment.scope, network.deployment.address
-        patient, grantee = case.patient, reader.address
-        records = publish_records(network, patient.address)
+@dataclass
+class Load:
+    """What clients do through the nodes of one consortium."""
+
+    network: Network
+    patient: TestPatient
+    grantee: bytes
+    records: list[bytes]
+    cases: Iterator[Case]
+    provider: NodeProcess
+    node: NodeProcess
+
+    def relay(self, count: int) -> int:
+        """Grants, in one request."""
+        messages = tuple(
+            self.network.signed(self.patient, terms(self.network, self.patient.address, self.grantee))
+            for _ in range(count)
+        )
+        body = RelayRequest(messages=messages).model_dump_json().encode()
+        headers = sign_request("POST", "/relay", body, self.grantee, self.patient.key)
+        answer = self.node.http.post(self.node.url + "/relay", content=body, headers=headers)
+        answer.raise_for_status()
+        assert all(outcome["final"] for outcome in answer.json()["outcomes"])
+        return count
+
+    def ask(self, some: list[bytes]) -> int:
+        """Accesses, in one request."""
+        request = {
+            "patient": "0x" + self.patient.address.hex(),
+            "record_ids": ["0x" + one.hex() for one in some],
+            "purpose": "TREAT",
+            "decide_only": True,
+        }
+        answer = self.node.post("/staff/reads", json.dumps(request).encode()).json()
+        assert all(record["reason"] == "PERMITTED" for record in answer["records"])
+        return len(some)
+
+    def publish(self, records: int) -> int:
+        """A bundle with a result a year, each of which becomes a record; all in one transaction."""
+        case = next(self.cases)
+        results = [observation(secrets.randbelow(10**9) / 1e8, f"{2024 - n}-03-02") for n in range(records)]
+        answer = self.provider.post("/staff/publications", bundle(case.number, *results), case.about).json()
+        assert (answer["state"], len(answer["records"])) == ("published", records), answer
+        return records
+
+
+def measure(engine: Engine) -> dict[str, object]:
+    """The figures of one engine."""
+    with consortium(engine) as (network, case, reader):
+        contract = network.deployment.address
+        records = publish_records(network, case.patient.address)
         nonce = case.grant(reader, deliver=False).nonce
         account = AccountKey(reader.node.identity.account.secret)
+        cases = itertools.cycle([Case.begin(network) for _ in range(CLIENTS)])
         with as_processes(network) as nodes:
-            node = nodes[1]
-
-            def relay(count: int) -> int:
-                messages = tuple(
-                    network.signed(patient, terms(network, patient.address, grantee)) for _ in range(count)
-                )
-                body = RelayRequest(messages=messages).model_dump_json().encode()
-                headers = sign_request("POST", "/relay", body, grantee, patient.key)
-                answer = node.http.post(node.url + "/relay", content=body, headers=headers)
-                answer.raise_for_status()
-                assert all(outcome["final"] for outcome in answer.json()["outcomes"])
-                return count
-
-            def ask(node: NodeProcess, some: list[bytes]) -> int:
-                request = {
-                    "patient": "0x" + patient.address.hex(),
-                    "record_ids": ["0x" + one.hex() for one in some],
-                    "purpose": "TREAT",
-                    "decide_only": True,
-                }
-                answer = node.post("/staff/reads", json.dumps(request).encode()).json()
-                assert all(record["reason"] == "PERMITTED" for record in answer["records"])
-                return len(some)
-
+            load = Load(network, case.patient, reader.address, records, cases, nodes[0], nodes[1])
             figures: dict[str, object] = {
-                "clients": CLIENTS,
-                "grants_per_second_single": rate(lambda: relay(1), CLIENTS),
-                "grants_per_second_batched": rate(lambda: relay(MESSAGES_PER_RELAY), 2),
-                "accesses_per_second_single": rate(lambda: ask(node, records[:1]), CLIENTS),
-                "accesses_per_second_batched": rate(lambda: ask(node, records), 2),
+                "grants_single": rate(lambda: load.relay(1), CLIENTS),
+                "grants_batched": rate(lambda: load.relay(MESSAGES_PER_RELAY), 2),
+                "publications_single": rate(lambda: load.publish(1), CLIENTS),
+                "publications_batched": rate(lambda: load.publish(20), CLIENTS),
+                "accesses_single": rate(lambda: load.ask(records[:1]), CLIENTS),
+                "accesses_batched": rate(lambda: load.ask(records), 2),
             }
-        sender = Sender(network.anvil.chain(), account.address, account.sign_digest, MemoryOutbox())
+        sender = Sender(network.chain, account.address, account.sign_digest, MemoryOutbox())
 
         def grant_directly() -> int:
-            grant = terms(network, patient.address, grantee)
-            signature = sign(scope, grant, patient.account.sign_digest)
+            grant = terms(network, case.patient.address, reader.address)
+            signature = sign(network.deployment.scope, grant, case.patient.account.sign_digest)
             sender.send(contract, calls.grant(grant, signature))
             return 1
 
@@ -145,9 +180,25 @@ def main() -> None:
             sender.send(contract, calls.request_access(request))
             return 1
 
-        figures["reference_grants_per_second_single"] = rate(grant_directly, CLIENTS)
-        figures["reference_accesses_per_second_single"] = rate(access_directly, CLIENTS)
-        show(figures)
+        figures["reference_grants_single"] = rate(grant_directly, CLIENTS)
+        figures["reference_accesses_single"] = rate(access_directly, CLIENTS)
+        figures["finality_ms"] = finality(grant_directly)
+    return figures
+
+
+def finality(send: Callable[[], int]) -> dict[str, float]:
+    """How long one call takes from sending until it is final, alone on the chain."""
+    seconds = []
+    for _ in range(FINALITY_ROUNDS):
+        start = time.perf_counter()
+        send()
+        seconds.append(time.perf_counter() - start)
+    hundredths = quantiles(seconds, n=100, method="inclusive")
+    return {f"p{n}": milliseconds(hundredths[n - 1]) for n in (50, 90, 99)}
+
+
+def main() -> None:
+    show({"clients": CLIENTS, "per_second": {engine.name: measure(engine) for engine in CHOSEN}})
 
 
 if __name__ == "__main__":

@@ -365,3 +365,16 @@ def test_revoked_file_is_neither_read_again_nor_fetched_by_an_older_permit(case)
     assert (answer.status_code, answer.json()["code"]) == (403, "denied-now")
     (denied,) = case.read(reader).records
     assert (denied.reason, denied.download) == (Reason.CONSENT_REVOKED, None)
+
+
+def test_attack_permitted_file_of_a_node_cut_off_from_the_ledger_is_not_served(case, monkeypatch):
+    """A revocation would not be seen: what was permitted before is stale."""
+    publish_file(case, CONTENT)
+    reader = case.network.members[1]
+    case.grant(reader)
+    (record,) = case.read(reader).records
+    with monkeypatch.context() as cut_off:
+        cut_off.setattr("node.reading.HEAD_AGE_SECONDS", -1.0)
+        answer = download(reader, record)
+        assert (answer.status_code, CONTENT in answer.content) == (503, False)
+    assert download(reader, record).content == CONTENT

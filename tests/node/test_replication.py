@@ -277,3 +277,18 @@ def test_turn_when_all_is_well_asks_nobody(case, monkeypatch, always_due):
     monkeypatch.setattr(custodian.node.records.peers, "custodian", None)
     monkeypatch.setattr(custodian.node.records.peers, "node", None)
     assert turn(custodian, case) == [ReplicaState.FULL]
+
+
+@pytest.mark.usefixtures("always_due")
+def test_repair_of_a_custodian_whose_disk_is_at_its_reserve_waits_for_room(case, monkeypatch):
+    case.publish()
+    custodian = case.network.members[2]
+    deposited_everywhere(case)
+    wait_until(lambda: turn(custodian, case) == [ReplicaState.FULL])
+    blocks = custodian.node.records.blocks
+    with monkeypatch.context() as full:
+        full.setattr(blocks, "_free_bytes", lambda: blocks._reserve_bytes)
+        blocks.store.delete(*cids_of(case))
+        assert turn(custodian, case) == [ReplicaState.BLOCKS_MISSING]
+        assert not holds(custodian, cids_of(case))
+    wait_until(lambda: turn(custodian, case) == [ReplicaState.FULL])

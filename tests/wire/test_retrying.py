@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wire.retrying import (
     ATTEMPTS,
@@ -112,6 +114,25 @@ def test_send_passes_other_errors_on_at_once():
 )
 def test_retry_after_in_seconds_is_read_strictly(value, expected):
     assert retry_after_seconds({"retry-after": value}) == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "Mon, 01 Jan 2026 99999999999999999999:00:00 GMT",
+        "Mon, 01 Jan 2026 00:00:00 +99999999999999999999",
+        "Mon, 01 Jan 0001 00:00:00 +2359",
+    ],
+)
+def test_attack_retry_after_beyond_any_calendar_counts_as_none_or_past(value):
+    assert retry_after_seconds({"retry-after": value}) in (None, 0.0)
+
+
+@given(st.text(max_size=80))
+def test_retry_after_of_any_text_raises_nothing(value):
+    seconds = retry_after_seconds({"retry-after": value})
+    assert seconds is None or seconds >= 0
 
 
 def test_retry_after_as_a_date_is_the_time_until_then():
