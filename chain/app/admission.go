@@ -96,6 +96,9 @@ func (app *App) administrator(ctx sdk.Context) ([]byte, error) {
 // handler does, and for Ethereum the sender is recovered from the signature here).
 func (app *App) admit(ctx sdk.Context, tx sdk.Tx) error {
 	messages := tx.GetMsgs()
+	if len(messages) == 0 {
+		return errorsmod.Wrap(sdkerrors.ErrInvalidRequest, "a transaction without a message")
+	}
 	for _, message := range messages {
 		ethereum, ok := message.(*evmtypes.MsgEthereumTx)
 		if !ok {
@@ -121,18 +124,35 @@ func (app *App) admit(ctx sdk.Context, tx sdk.Tx) error {
 	return admitOther(administrator, tx)
 }
 
-// admitNow decides against the latest committed state.
-func (app *App) admitNow(tx sdk.Tx) error {
+// admitNow decides against the latest committed state. A transaction that is no Ethereum one must have its
+// signatures right here already: the pool's queue reads signers and keys without any check of its own, in a
+// goroutine whose panic would end the process. What is malformed enough to panic here is refused.
+func (app *App) admitNow(tx sdk.Tx) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = errorsmod.Wrapf(sdkerrors.ErrInvalidRequest, "malformed transaction: %v", cause)
+		}
+	}()
 	ctx, err := app.latest(0, false)
 	if err != nil || ctx.BlockHeight() < 2 { // the pool has its state from the first block's end on
 		return errorsmod.Wrap(sdkerrors.ErrUnauthorized, "the chain has no block yet; send again in a moment")
 	}
-	return app.admit(ctx, tx)
+	if err := app.admit(ctx, tx); err != nil || isEthereum(tx) {
+		return err
+	}
+	ctx, _ = ctx.CacheContext()
+	_, err = app.checkOther(ctx, tx, false)
+	return err
 }
 
-// newAnteHandler returns the checks of every transaction: admission first, then the library's own.
-func (app *App) newAnteHandler(maxTxGasWanted uint64) sdk.AnteHandler {
-	other := sdk.ChainAnteDecorators(
+func isEthereum(tx sdk.Tx) bool {
+	_, ok := tx.GetMsgs()[0].(*evmtypes.MsgEthereumTx)
+	return ok
+}
+
+// newOtherHandler returns the library's checks of a transaction that is no Ethereum one.
+func (app *App) newOtherHandler() sdk.AnteHandler {
+	return sdk.ChainAnteDecorators(
 		ante.NewSetUpContextDecorator(),
 		ante.NewExtensionOptionsDecorator(nil),
 		ante.NewValidateBasicDecorator(),
@@ -146,12 +166,16 @@ func (app *App) newAnteHandler(maxTxGasWanted uint64) sdk.AnteHandler {
 		ante.NewSigVerificationDecorator(app.Accounts, app.encoding.TxConfig.SignModeHandler()),
 		ante.NewIncrementSequenceDecorator(app.Accounts),
 	)
+}
+
+// newAnteHandler returns the checks of every transaction: admission first, then the library's own.
+func (app *App) newAnteHandler(maxTxGasWanted uint64) sdk.AnteHandler {
 	return func(ctx sdk.Context, tx sdk.Tx, simulate bool) (sdk.Context, error) {
 		if err := app.admit(ctx, tx); err != nil {
 			return ctx, err
 		}
-		if _, ok := tx.GetMsgs()[0].(*evmtypes.MsgEthereumTx); !ok {
-			return other(ctx, tx, simulate)
+		if !isEthereum(tx) {
+			return app.checkOther(ctx, tx, simulate)
 		}
 		evmParams, feeParams := app.EVM.GetParams(ctx), app.FeeMarket.GetParams(ctx)
 		return sdk.ChainAnteDecorators(

@@ -79,6 +79,7 @@ type App struct {
 	evmChainID uint64
 	modules    *module.Manager
 	hydrate    func(sdk.Context) // sets the EVM's process-wide parameters from state
+	checkOther sdk.AnteHandler   // the library's checks of a transaction that is no Ethereum one
 	closed     sync.Once
 
 	Accounts  authkeeper.AccountKeeper
@@ -120,6 +121,7 @@ func New(logger log.Logger, db dbm.DB, options servertypes.AppOptions, peers fun
 	runner.SetRunner(base, txnrunner.NewDefaultRunner(encoding.TxConfig.TxDecoder()))
 	app.SetIDPeerFilter(func(nodeID string) *abci.ResponseQuery { return peerAnswer(peers(nodeID)) })
 
+	app.checkOther = app.newOtherHandler()
 	anteHandler := app.newAnteHandler(cast.ToUint64(options.Get(flags.EVMMaxTxGasWanted)))
 	app.SetAnteHandler(anteHandler)
 	if err := app.newMempool(logger, options, anteHandler); err != nil {
