@@ -26,6 +26,11 @@ import (
 // mempool (from JSON-RPC, from a peer, from CometBFT's RPC), when it is rechecked after a block, when a
 // block is proposed, when a proposal is judged, and when a block is executed.
 
+// largestGasLimit is the most gas that one Ethereum transaction may declare: blocks are filled by what is
+// declared, so a block always has room for several senders. The contract's deployment fits, and so does a
+// batch of 200 accesses.
+const largestGasLimit = 30_000_000
+
 // admitEthereum refuses a transaction of a sender who is no member, a deployment by anyone who may not
 // deploy, and the transaction types that would change code without deploying.
 func admitEthereum(access evmtypes.AccessControl, sender common.Address, tx *ethtypes.Transaction) error {
@@ -40,6 +45,10 @@ func admitEthereum(access evmtypes.AccessControl, sender common.Address, tx *eth
 	if tx.To() == nil && !mayDeploy {
 		return errorsmod.Wrapf(sdkerrors.ErrUnauthorized,
 			"sender %s may not deploy contracts on this chain; only its administrator may", sender)
+	}
+	if tx.Gas() > largestGasLimit {
+		return errorsmod.Wrapf(sdkerrors.ErrInvalidRequest,
+			"a gas limit of %d would keep others out of a block; at most %d is accepted", tx.Gas(), largestGasLimit)
 	}
 	if !tx.Protected() {
 		return errorsmod.Wrap(sdkerrors.ErrUnauthorized,

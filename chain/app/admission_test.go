@@ -101,6 +101,15 @@ func TestAnyone_SendsSetCodeTransaction_IsRefused(t *testing.T) {
 	}
 }
 
+func TestMember_DeclaresMoreGasThanItsShareOfABlock_IsRefused(t *testing.T) {
+	c := start(t)
+	to := addressOf(member)
+	most := &ethtypes.LegacyTx{Nonce: c.nonce(t, member), GasPrice: new(big.Int), Gas: 30_000_000, To: &to}
+	require.Zero(t, c.block(t, c.ethereum(t, member, most))[0].Code)
+	more := &ethtypes.LegacyTx{Nonce: c.nonce(t, member), GasPrice: new(big.Int), Gas: 30_000_001, To: &to}
+	c.refusedEverywhere(t, c.ethereum(t, member, more), "gas limit")
+}
+
 func TestMember_SendsATransactionThatNamesNoChain_IsRefused(t *testing.T) {
 	c := start(t)
 	to := addressOf(member)
