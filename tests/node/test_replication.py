@@ -242,7 +242,8 @@ def test_record_of_other_custodians_is_looked_at_once_and_never_again(four, monk
 
 
 @pytest.mark.usefixtures("always_due")
-def test_turn_without_time_stops_and_the_next_ones_go_on_where_it_was(case, monkeypatch):
+def test_turn_without_time_stops_and_the_next_ones_go_on_where_it_was(damaged, monkeypatch):
+    case = damaged
     for value in (5.1, 5.2, 5.3, 5.4):
         case.publish(observation(value))
     custodian = case.network.members[2]
