@@ -30,8 +30,9 @@ def wait_until(condition: Callable[[], bool], timeout_seconds: float = 40.0) -> 
 
 
 @pytest.fixture
-def case(network: Network) -> Case:
-    return Case.begin(network)
+def case(new_network: Callable[..., Network]) -> Case:
+    """In a network of its own: what another test damaged, or still heals, takes this one's turns."""
+    return Case.begin(new_network())
 
 
 @pytest.fixture
