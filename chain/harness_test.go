@@ -234,10 +234,13 @@ func (n *testNode) submit(path string, signatures []string) (string, error) {
 	return run(append([]string{"submit", "--home", n.home, "--proposal", path}, signatures...)...)
 }
 
-// decide proposes, signs and submits.
-func (n *testNode) decide(t *testing.T, action, subject string, keys ...*ecdsa.PrivateKey) {
+// decide proposes, signs and submits; it returns the decision's block.
+func (n *testNode) decide(t *testing.T, action, subject string, keys ...*ecdsa.PrivateKey) uint64 {
 	t.Helper()
 	path, signatures := n.propose(t, action, subject, keys...)
-	_, err := n.submit(path, signatures)
+	answer, err := n.submit(path, signatures)
 	require.NoError(t, err)
+	var submitted administration.Submitted
+	require.NoError(t, json.Unmarshal([]byte(answer), &submitted))
+	return uint64(submitted.Height)
 }

@@ -36,14 +36,19 @@ func consentLedgerCode(t *testing.T) []byte {
 	return append(code, common.LeftPadBytes([]byte{2}, 32)...)
 }
 
-func startSingle(t *testing.T) *testNode {
+// startSingle starts a validator that is a chain of its own, of member and of others.
+func startSingle(t *testing.T, others ...common.Address) *testNode {
 	t.Helper()
 	directory := t.TempDir()
 	node := newNode(t, directory, "Hospital A")
 	genesis := filepath.Join(directory, "genesis.json")
-	mustRun(t, "genesis", "--chain-id", "phr-test", "--evm-chain-id", "7201", "--administrator", addressOf(administrator).Hex(),
+	arguments := []string{"genesis", "--chain-id", "phr-test", "--evm-chain-id", "7201", "--administrator", addressOf(administrator).Hex(),
 		"--member", addressOf(member).Hex(), "--validator", filepath.Join(node.home, "validator.json"),
-		"--genesis-time", time.Now().UTC().Format(time.RFC3339), "--out", genesis)
+		"--genesis-time", time.Now().UTC().Format(time.RFC3339), "--out", genesis}
+	for _, other := range others {
+		arguments = append(arguments, "--member", other.Hex())
+	}
+	mustRun(t, arguments...)
 	node.configure(t, genesis, nil)
 	node.start(t)
 	node.reach(t, 2)

@@ -39,11 +39,13 @@ type Settings struct {
 	LogLevel      string
 }
 
-// Fixed limits. One account may hold some thousand waiting transactions; getLogs covers what a node
-// asks for when it catches up.
+// Fixed limits. One account may hold 512 waiting transactions where others need the room (a client has at
+// most 500 in flight), and all accounts together as many executable ones as are checked anew at every block;
+// getLogs covers what a node asks for when it catches up.
 const (
-	poolSlotsPerAccount = 4_096
-	poolSlots           = 16_384
+	poolSlotsPerAccount = 512
+	poolSlots           = 4_096
+	poolQueue           = 16_384
 	maximumBodyBytes    = 5 << 20
 	maximumLogs         = 100_000
 	maximumLogBlocks    = 10_000
@@ -200,8 +202,8 @@ func appConfig(settings Settings, evmChainID uint64) *evmconfig.Config {
 	config.EVM.Mempool.AccountSlots = poolSlotsPerAccount
 	config.EVM.Mempool.GlobalSlots = poolSlots
 	config.EVM.Mempool.AccountQueue = poolSlotsPerAccount
-	config.EVM.Mempool.GlobalQueue = poolSlots
-	config.EVM.Mempool.InsertQueueSize = poolSlots
+	config.EVM.Mempool.GlobalQueue = poolQueue
+	config.EVM.Mempool.InsertQueueSize = poolQueue
 	config.JSONRPC.Enable = true
 	config.JSONRPC.API = []string{"eth", "net", "web3"}
 	config.JSONRPC.Address = settings.JSONRPC

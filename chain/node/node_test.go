@@ -101,7 +101,9 @@ func TestConfigure_WritesFiles_ThatCloseEveryOtherDoor(t *testing.T) {
 	require.Equal(t, "nothing", options.GetString("pruning"))
 	require.Equal(t, uint64(0), options.GetUint64("min-retain-blocks"))
 	require.Equal(t, uint64(7201), options.GetUint64("evm.evm-chain-id"))
-	require.GreaterOrEqual(t, options.GetInt("evm.mempool.account-slots"), 1000)
+	for _, share := range []string{"evm.mempool.account-slots", "evm.mempool.account-queue"} {
+		require.Equal(t, 512, options.GetInt(share), "one account leaves the others their room")
+	}
 
 	_, err = Configure(configuredSettings)
 	require.NoError(t, err, "it may be run again")
