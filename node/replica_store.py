@@ -22,7 +22,8 @@ class ReplicaState(StrEnum):
     BLOCKS_MISSING = "blocks-missing"
     """It is a custodian, and blocks of the ciphertext could not be had yet."""
     WRAPS_MISSING = "wraps-missing"
-    """It is a custodian without its deposit: only the author can give that, while it still has it."""
+    """It is a custodian without its deposit: only the author can give that, while it still has it. Its ciphertext is
+    not looked for meanwhile."""
     UNKNOWN = "unknown"
     """Not looked at yet, or the header could not be had, which names the custodians."""
     ELSEWHERE = "elsewhere"
@@ -52,16 +53,16 @@ class ReplicaStore:
         with self._database.begin() as connection:
             connection.execute(insert(replica_checks), rows)
 
-    def due(self, settled_before: int, troubled_before: int, limit: int) -> list[bytes]:
-        """The records to check next, those that were not looked at for the longest time first."""
+    def due(self, settled_before: int, troubled_before: int, limit: int) -> dict[bytes, ReplicaState]:
+        """The records to check next and what was last found of them; the longest not looked at come first."""
         with self._database.read() as connection:
             order = (
-                select(replica_checks.c.record_id)
+                select(replica_checks.c.record_id, replica_checks.c.state)
                 .where(_is_due(settled_before, troubled_before))
                 .order_by(replica_checks.c.checked_at, replica_checks.c.record_id)
                 .limit(limit)
             )
-            return [bytes(found) for found in connection.scalars(order)]
+            return {bytes(row.record_id): ReplicaState(row.state) for row in connection.execute(order)}
 
     def count_due(self, settled_before: int, troubled_before: int) -> int:
         """How many records are to be checked."""

@@ -3,25 +3,29 @@
 Every record on the ledger is looked at: once, to learn from its header whether this node is one of its custodians;
 and where it is, again and again. What can be healed, and what cannot:
 
-- blocks of the ciphertext, and the header: from any other custodian or the author, each block hashed here;
-- the wraps, by the author alone, and only until every custodian has acknowledged its own: after that nobody else
+- blocks of the ciphertext: from any other custodian or the author, each block hashed here;
+- the deposit, by the author alone, and only until every custodian has acknowledged its own: after that nobody else
   has this custodian's share, by design (a deleted wrap must be gone). Then the record lives on with one custodian
   fewer; its author's status says so, and publishing it anew, or this node's database from a backup, mends it.
+
+What no deposit needs is not fetched: it would pass no check of a deposit's, and whoever publishes could fill this
+disk with it. A deposit that comes again brings its blocks.
 
 Cheap when all is well: names are compared, a few blocks are read and hashed, nothing goes over the network.
 """
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import structlog
 
 from crypto.errors import CryptoError
-from crypto.header import Header, read_header
-from crypto.streamed_payload import largest_ciphertext_bytes
+from crypto.header import read_header
 from ledger.entities import Record
 from node.blocks import BlockService
 from node.collaborators import SYSTEM_CLOCK, Clock, Ledger, OwnKeys
@@ -37,8 +41,8 @@ from storage import (
     Cid,
     Codec,
     StorageError,
+    check_block,
     missing,
-    unixfs,
 )
 from vocabulary import Role
 from wire.custody import LostDeposits
@@ -75,7 +79,7 @@ class _TurnOver(Exception):
 
 
 class Replication:
-    """The repair task of one node; ``turn`` is called at intervals, by one thread."""
+    """The repair task of one node; ``turn`` is called at intervals."""
 
     def __init__(
         self,
@@ -96,26 +100,28 @@ class Replication:
         self._clock = clock
         self._monotonic = monotonic
         self._started_at = int(clock())
+        self._turning = threading.Lock()
         self._known: set[bytes] | None = None
         self._last_run_at: int | None = None
 
     def turn(self) -> int:
-        """Looks at what is due for at most ``TURN_SECONDS``; returns how many records it looked at."""
-        until = self._monotonic() + TURN_SECONDS
-        looked_at = 0
-        while self._monotonic() < until:
-            due = self._store.due(*self._due_before(), BATCH)
-            if not due:
-                break
-            found = self._check(due, until)
-            self._store.note(found, int(self._clock()))
-            looked_at += len(found)
-            if len(found) < len(due):
-                break
-        # Last: a record that is new on the ledger gets one turn's time for the deposit that follows it.
-        self._take_new()
-        self._last_run_at = int(self._clock())
-        return looked_at
+        """Looks at what is due for at most ``TURN_SECONDS``; returns how many records it looked at.
+
+        What is found of a record is noted at once; one thread at a time turns, others wait.
+        """
+        with self._turning:
+            until = self._monotonic() + TURN_SECONDS
+            looked_at = 0
+            while self._monotonic() < until:
+                due = self._store.due(*self._due_before(), BATCH)
+                count = self._check(due, until)
+                looked_at += count
+                if not due or count < len(due):
+                    break
+            # Last: a record that is new on the ledger gets one turn's time for the deposit that follows it.
+            self._take_new()
+            self._last_run_at = int(self._clock())
+            return looked_at
 
     def told_lost(self, custodian: bytes, record_ids: Sequence[bytes]) -> set[bytes]:
         """A custodian of own records has its deposits no more: returns those that are deposited again, soon."""
@@ -149,29 +155,40 @@ class Replication:
             self._store.add(new)
             self._known.update(new)
 
-    def _check(self, due: Sequence[bytes], until: float) -> dict[bytes, ReplicaState]:
-        """The states of as many of these records as the time allows."""
+    def _check(self, due: Mapping[bytes, ReplicaState], until: float) -> int:
+        """Looks at as many of these records, of which is given what was last found, as the time allows; how many."""
         records = self._ledger.snapshot().state.records
         here = {key: records[key] for key in due if key in records}
         held = self._store.held({key: record.header_digest for key, record in here.items()})
         absent = self._missing({key: tuple(map(Cid.parse, cids)) for key, cids in held.items()})
         found = {key: ReplicaState.FULL for key, cids in absent.items() if not cids}
+        # Before anyone is asked: what is whole does not wait for what a slow peer must heal.
+        self._note(found)
         lost: dict[bytes, list[bytes]] = {}
+        is_over = _TurnEnd(lambda: self._monotonic() >= until)
         for record_id, record in here.items():
             if record_id in found:
                 continue
             try:
                 if record_id in absent:
-                    found[record_id] = self._heal_blocks(record, absent[record_id], until)
+                    state = self._heal_blocks(record, absent[record_id], self._others(record, is_over))
+                elif due[record_id] is ReplicaState.UNKNOWN:
+                    state = self._look_at_header(record, self._others(record, is_over))
                 else:
-                    found[record_id] = self._heal_without_deposit(record, until)
+                    state = ReplicaState.WRAPS_MISSING
             except _TurnOver:
                 break
-            if found[record_id] is ReplicaState.WRAPS_MISSING:
+            found[record_id] = state
+            self._note({record_id: state})
+            if state is ReplicaState.WRAPS_MISSING:
                 lost.setdefault(record.author, []).append(record_id)
         for author, record_ids in lost.items():
             self._tell_author(author, record_ids)
-        return found
+        return len(found)
+
+    def _note(self, found: Mapping[bytes, ReplicaState]) -> None:
+        if found:
+            self._store.note(found, int(self._clock()))
 
     def _missing(self, needed: Mapping[bytes, tuple[Cid, ...]]) -> dict[bytes, tuple[Cid, ...]]:
         """The blocks of each record that are not here; a few, at random, are read to see whether they are whole."""
@@ -185,51 +202,31 @@ class Replication:
                 absent.add(cid)
         return {key: tuple(cid for cid in cids if cid in absent) for key, cids in needed.items()}
 
-    def _heal_blocks(self, record: Record, absent: Sequence[Cid], until: float) -> ReplicaState:
-        source = self._others(record, until)
+    def _heal_blocks(self, record: Record, absent: Sequence[Cid], source: BlockSource) -> ReplicaState:
         try:
             for cid in absent:
-                _keep(self._blocks, self._keys.address, cid, source.get(cid))
+                block = source.get(cid)
+                # The node's reserve of disk is the database's.
+                self._blocks.require_room(len(block))
+                self._blocks.put_many(self._keys.address, [(cid, block)])
         except (StorageError, NodeError) as error:
             _log.warning("a replica could not be healed", record=_short(record), kind=type(error).__name__)
             return ReplicaState.BLOCKS_MISSING
         _log.info("a replica was healed", record=_short(record), blocks=len(absent))
         return ReplicaState.FULL
 
-    def _heal_without_deposit(self, record: Record, until: float) -> ReplicaState:
-        source = self._others(record, until)
-        header_cid = Cid.from_parts(Codec.RAW, record.header_digest)
+    def _look_at_header(self, record: Record, source: BlockSource) -> ReplicaState:
+        """Whether a record of which there is no deposit here should have one: its header, not kept, tells."""
+        cid = Cid.from_parts(Codec.RAW, record.header_digest)
         try:
-            data = _HereFirst(self._blocks, source, self._keys.address).get(header_cid)
+            data = check_block(cid, source.get(cid))
             header = read_header(data, record.header_digest, identity_of(self._ledger.scope, record))
         except (StorageError, NodeError, CryptoError):
             return ReplicaState.UNKNOWN
-        if self._keys.address not in {entry.address for entry in header.custodians}:
-            return ReplicaState.ELSEWHERE
-        try:
-            self._fetch_all(header, source)
-        except (StorageError, NodeError) as error:
-            _log.warning("a ciphertext could not be had", record=_short(record), kind=type(error).__name__)
-        return ReplicaState.WRAPS_MISSING
+        named = {entry.address for entry in header.custodians}
+        return ReplicaState.WRAPS_MISSING if self._keys.address in named else ReplicaState.ELSEWHERE
 
-    def _fetch_all(self, header: Header, source: BlockSource) -> None:
-        """Ciphertext and header at least: they count as a replica for whoever has shares."""
-        limit_bytes = largest_ciphertext_bytes(header.streamed)
-        if header.ciphertext_size > limit_bytes:
-            raise NodeError(
-                f"author 0x{header.identity.author.hex()} named a ciphertext of {header.ciphertext_size} bytes, "
-                f"of at most {limit_bytes}"
-            )
-        here = _HereFirst(self._blocks, source, self._keys.address)
-        root = Cid.parse(header.ciphertext_cid)
-        cids = list(unixfs.blocks_of(here, root, limit_bytes=header.ciphertext_size))
-        for cid in cids:
-            if not self._blocks.store.has(cid):
-                here.get(cid)
-        with self._blocks.referring(header.digest, [*cids, Cid.from_parts(Codec.RAW, header.digest)]):
-            pass
-
-    def _others(self, record: Record, until: float) -> "BlockSource":
+    def _others(self, record: Record, is_over: "_TurnEnd") -> BlockSource:
         """The author and the other custodians as sources, until the turn is over; who is healthy comes first."""
         members = self._ledger.snapshot().state.members
         custodians = [address for address, each in members.items() if each.roles & Role.CUSTODIAN.bit]
@@ -237,61 +234,54 @@ class Replication:
         addresses.pop(self._keys.address, None)
         ordered = sorted(addresses, key=lambda address: not self._peers.is_healthy(address))
         sources: list[Custodian | PeerNode] = [self._peers.custodian(address) for address in ordered]
-        return _UntilTurnEnds(FirstGood(sources), lambda: self._monotonic() >= until)
+        return _UntilTurnEnds(FirstGood(sources), is_over)
 
     def _tell_author(self, author: bytes, record_ids: Sequence[bytes]) -> None:
+        """Tells it behind this turn, which waits for no author's answer; what is lost is told again while it is."""
+        for some in _pieces(record_ids, RECORDS_PER_REQUEST):
+            if author == self._keys.address:
+                self.told_lost(author, some)
+                continue
+            try:
+                self._peers.start(author, partial(self._tell, author, LostDeposits(record_ids=tuple(some))))
+            except NodeError as error:
+                _log.warning("an author cannot be told what is gone here", kind=type(error).__name__)
+
+    def _tell(self, author: bytes, lost: LostDeposits) -> None:
+        called = "0x" + author.hex()
         try:
-            for some in _pieces(record_ids, RECORDS_PER_REQUEST):
-                if author == self._keys.address:
-                    coming = self.told_lost(author, some)
-                else:
-                    answer = self._peers.node(author).lost_deposits(LostDeposits(record_ids=tuple(some)))
-                    coming = set(answer.coming)
-                _log.warning(
-                    "deposits are gone here",
-                    author="0x" + author.hex(),
-                    records=len(some),
-                    coming=len(coming),
-                )
+            coming = len(self._peers.node(author).lost_deposits(lost).coming)
         except NodeError as error:
-            _log.warning("an author cannot be told what is gone here", kind=type(error).__name__)
+            kind = type(error).__name__
+            _log.warning("an author cannot be told what is gone here", author=called, kind=kind)
+            return
+        _log.warning("deposits are gone here", author=called, records=len(lost.record_ids), coming=coming)
 
 
-def _keep(blocks: BlockService, own: bytes, cid: Cid, block: bytes) -> None:
-    """Keeps a block above the node's reserve of disk, which the database needs; raises StoreIsFull."""
-    blocks.require_room(len(block))
-    blocks.put_many(own, [(cid, block)])
+class _TurnEnd:
+    """Tells when a turn's time is up; never before its first question, so that every turn comes further."""
 
+    def __init__(self, is_over: Callable[[], bool]) -> None:
+        self._is_over = is_over
+        self._asked = False
 
-class _HereFirst:
-    """The own store, and another source for what it lacks, which is kept at once."""
-
-    def __init__(self, blocks: BlockService, source: BlockSource, own: bytes) -> None:
-        self._blocks = blocks
-        self._source = source
-        self._own = own
-
-    def get(self, cid: Cid) -> bytes:
-        """As ``storage.BlockSource.get``."""
-        try:
-            return self._blocks.store.get(cid)
-        except (BlockNotFoundError, BlockCorruptError):
-            block = self._source.get(cid)
-            _keep(self._blocks, self._own, cid, block)
-            return block
+    def check(self) -> None:
+        """Raises ``_TurnOver``."""
+        if self._asked and self._is_over():
+            raise _TurnOver
+        self._asked = True
 
 
 class _UntilTurnEnds:
     """A source that ends the turn when its time is up, before it asks anyone."""
 
-    def __init__(self, source: BlockSource, is_over: Callable[[], bool]) -> None:
+    def __init__(self, source: BlockSource, is_over: _TurnEnd) -> None:
         self._source = source
         self._is_over = is_over
 
     def get(self, cid: Cid) -> bytes:
         """As ``storage.BlockSource.get``."""
-        if self._is_over():
-            raise _TurnOver
+        self._is_over.check()
         return self._source.get(cid)
 
 

@@ -11,9 +11,7 @@ from crypto.payload import MAX_CIPHERTEXT_BYTES
 from crypto.streamed_payload import MAX_STREAMED_CIPHERTEXT_BYTES
 from node.custody import DepositRefused
 from node.downloads import Downloads
-from node.errors import NodeError
 from node.reading import ContentDiffers, ReadingService
-from node.replication import Replication
 from node.shares import Collected
 from storage import BlockSource, Cid, Codec
 from storage.dag_pb import MAX_LINKS, Link, encode_file_node
@@ -71,22 +69,3 @@ def test_attack_read_of_a_record_whose_author_named_a_terabyte_fetches_nothing(
     )
     with pytest.raises(ContentDiffers, match=header.identity.author.hex()):
         reading._data_key(collected, ())
-
-
-@pytest.mark.parametrize(
-    ("streamed", "limit_bytes"), [(False, MAX_CIPHERTEXT_BYTES), (True, MAX_STREAMED_CIPHERTEXT_BYTES)]
-)
-def test_attack_repair_of_a_record_whose_author_named_a_terabyte_fetches_nothing(
-    custody_world: CustodyWorld, streamed: bool, limit_bytes: int
-) -> None:
-    header = replace(custody_world.seal().record.header, ciphertext_size=limit_bytes + 1, streamed=streamed)
-    replication = Replication(
-        custody_world.custodian_identity, None, custody_world.custodian.blocks, None, None
-    )
-
-    class NoSource:
-        def get(self, cid: Cid) -> bytes:
-            raise AssertionError("a block was asked for")
-
-    with pytest.raises(NodeError, match=header.identity.author.hex()):
-        replication._fetch_all(header, NoSource())
