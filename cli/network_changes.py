@@ -114,6 +114,52 @@ def remove_validator(
     say(_("{name} votes no longer, since block {block}.").format(name=names[0], block=block))
 
 
+@validator_app.command(
+    name="recover", epilog="phr network validator recover /var/lib/phr-chain busan.json daegu.json"
+)
+def recover_validator(
+    home: Path = typer.Argument(
+        help=_("The directory of the validator that lost its memory; it must not run.")
+    ),
+    seen: list[Path] = typer.Argument(
+        help=_("What each validator that runs answers to status and dump_consensus_state, a file for each.")
+    ),
+    as_json: bool = JSON_OPTION,
+    yes: bool = YES_OPTION,
+) -> None:
+    """Give a validator whose disk is lost, but not its key, a memory of what it has signed, by what the others saw."""
+    from engines import bft_recovery
+
+    found = bft_recovery.recover(
+        [bft_recovery.read_view(path) for path in seen], bft_recovery.own_address(home)
+    )
+    place = found.last_signed
+    if found.stands:
+        question = _(
+            "The chain stands at block {height} for want of this vote; it signs there again. This is safe once: if its "
+            "old disk never runs again, and no other validator is recovered before blocks come. Go on?"
+        ).format(height=place.height)
+    else:
+        question = _(
+            "The others go on without this validator; it signs nothing until block {height}. "
+            "Does its old disk never run again?"
+        ).format(height=place.height)
+    confirm(question, yes, as_json)
+    written = bft_recovery.write_last_signed(home, place)
+    kept = bft_recovery.read_last_signed(home)
+    if as_json:
+        memory = None if kept is None else {"height": kept.height, "round": kept.round, "step": kept.step}
+        return emit_json({"written": written, "chain_stands": found.stands, "last_signed": memory})
+    if written:
+        say(
+            _("It signs nothing at or below block {height}, round {round}, step {step}. Start it.").format(
+                height=place.height, round=place.round, step=place.step
+            )
+        )
+    else:
+        say(_("It has a memory that is as far or further: nothing was changed. Start it."))
+
+
 def _ask(proposal: "Proposal", yes: bool, as_json: bool) -> None:
     confirm(_("{effect}. Decide so?").format(effect=proposal.effect), yes, as_json)
 

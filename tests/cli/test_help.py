@@ -22,7 +22,7 @@ PROMISED = {
     "auditor": "history verify open export",
     "researcher": "replay query",
     "node": "init keys kubo rotate run status enrolment staff move-blocks",
-    "network": "up down status join member-add member-remove validator-add validator-remove",
+    "network": "up down status join member-add member-remove validator-add validator-remove validator-recover",
     "admin": "create deploy enrol roles suspend seal sign members",
 }
 
