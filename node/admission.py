@@ -6,9 +6,10 @@
 import re
 from collections.abc import Sequence
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from node.lanes import TICKET, Busy, Lane
+from node.lingering import REFUSED
 from node.problems import answer_problem
 
 _UNBOUNDED = re.compile(r"(GET|HEAD) /(health|ready)$")
@@ -32,15 +33,26 @@ class Admission:
         except Busy as refusal:
             await answer_problem(scope, receive, send, refusal)
             return
+
+        async def send_giving_back(message: Message) -> None:
+            # Before it is sent: a client that does not read its answer, or the rest of a refused body that is waited
+            # for, must hold nothing that others wait for.
+            if message["type"] == "http.response.start":
+                if message["status"] >= REFUSED:
+                    ticket.give_back()
+                elif not lane.bounds.until_sent:
+                    ticket.end_work()
+            await send(message)
+
         try:
             if lane.bounds.from_start:
                 try:
                     await ticket.begin_work()
                 except Busy as refusal:
-                    await answer_problem(scope, receive, send, refusal)
+                    await answer_problem(scope, receive, send_giving_back, refusal)
                     return
             scope[TICKET] = ticket
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, send_giving_back)
         finally:
             ticket.leave()
 

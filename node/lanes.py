@@ -45,22 +45,27 @@ class LaneBounds:
     """The most that all their bodies together take."""
     from_start: bool = False
     """Whether the work begins before the body has come: there is none, or it is dealt with as it comes."""
+    until_sent: bool = False
+    """Whether the work goes on while the answer is sent; else it is done when the answer begins."""
     per_address: int | None = None
     """How many of them one network address may have under way."""
+    per_person: int | None = None
+    """How many of them one member of staff may have under way."""
 
 
 LANES = (
     LaneBounds("operator", r"GET /(metrics|staff/status)$", 4, 16, 5.0, from_start=True),
     LaneBounds("publish", r"POST /staff/(publications|records/)", 8, 56, 45.0, 256 * MIB),
-    LaneBounds("files", r"PUT /staff/files/", 4, 12, 10.0, from_start=True),
-    LaneBounds("reads", r"POST /staff/reads|GET /staff/downloads/", 24, 104, 30.0),
+    LaneBounds("files", r"PUT /staff/files/", 4, 12, 10.0, from_start=True, per_person=2),
+    LaneBounds("downloads", r"GET /staff/downloads/[^/]+$", 8, 16, 10.0, until_sent=True, per_person=2),
+    LaneBounds("reads", r"POST /staff/reads", 24, 104, 30.0, per_person=64),
     LaneBounds("staff", r"\w+ /staff/", 8, 32, 10.0),
-    LaneBounds("releases", r"POST /custody/releases$", 24, 104, 10.0),
-    LaneBounds("deposits", r"POST /custody/|PUT /blocks/", 16, 48, 10.0, 192 * MIB),
+    LaneBounds("releases", r"POST /custody/releases$", 24, 104, 10.0, per_address=32),
+    LaneBounds("deposits", r"POST /custody/|PUT /blocks/", 16, 48, 10.0, 192 * MIB, per_address=16),
     LaneBounds("blocks", r"GET /blocks/|GET /patients/[^/]+/keyrings/", 12, 116, 10.0),
-    LaneBounds("patients", r"\w+ /(patients|relay|grants|audit)", 16, 48, 10.0),
+    LaneBounds("patients", r"\w+ /(patients|relay|grants|audit)", 16, 48, 10.0, per_address=16),
     LaneBounds("strangers", r"\w+ /(registrations|backups)", 4, 20, 3.0, per_address=12),
-    LaneBounds("public", r"", 6, 58, 5.0, from_start=True),
+    LaneBounds("public", r"", 6, 58, 5.0, from_start=True, per_address=16),
 )
 """The first pattern that fits counts; the last one fits everything."""
 REQUEST_THREADS = 160
@@ -76,7 +81,7 @@ class Lane:
         self.entered = 0
         self.refused = 0
         self._body_bytes = 0
-        self._by_address: Counter[str] = Counter()
+        self._by_holder: Counter[str] = Counter()
         self._turns = asyncio.Semaphore(bounds.at_once)
         self._monotonic = monotonic
         self._usual_seconds = 0.1
@@ -90,20 +95,31 @@ class Lane:
         most = self.bounds.at_once + self.bounds.waiting
         if self.entered >= most:
             raise self._busy(f"{most} requests of this kind are under way")
-        per_address = self.bounds.per_address
-        if per_address is not None and self._by_address[address] >= per_address:
-            raise self._busy(f"{per_address} requests of this kind are under way from this address")
+        ticket = Ticket(self)
+        if self.bounds.per_address is not None:
+            ticket.count_for(f"address {address}", self.bounds.per_address, "this address")
         self.entered += 1
-        self._by_address[address] += 1
-        return Ticket(self, address)
+        return ticket
 
-    def leave(self, address: str, body_bytes: int) -> None:
-        """A request was answered."""
+    def leave(self) -> None:
+        """A request needs its place no more."""
         self.entered -= 1
-        self._body_bytes -= body_bytes
-        self._by_address[address] -= 1
-        if not self._by_address[address]:
-            del self._by_address[address]
+
+    def count(self, holder: str, most: int, whom: str) -> None:
+        """Counts a request for who sent it.
+
+        Raises:
+            Busy: ``most`` are counted already.
+        """
+        if self._by_holder[holder] >= most:
+            raise self._busy(f"{most} requests of this kind are under way from {whom}")
+        self._by_holder[holder] += 1
+
+    def discount(self, holder: str) -> None:
+        """Takes a count back."""
+        self._by_holder[holder] -= 1
+        if not self._by_holder[holder]:
+            del self._by_holder[holder]
 
     def take_bytes(self, size_bytes: int) -> None:
         """A part of a body has come.
@@ -114,6 +130,10 @@ class Lane:
         if self._body_bytes + size_bytes > self.bounds.body_bytes:
             raise self._busy(f"bodies of {self.bounds.body_bytes} bytes are being dealt with")
         self._body_bytes += size_bytes
+
+    def free_bytes(self, size_bytes: int) -> None:
+        """A body is kept no more."""
+        self._body_bytes -= size_bytes
 
     async def begin(self) -> float:
         """Waits for a turn to work; returns when it began.
@@ -146,11 +166,26 @@ class Lane:
 class Ticket:
     """One request's place in its lane."""
 
-    def __init__(self, lane: Lane, address: str) -> None:
+    def __init__(self, lane: Lane) -> None:
         self._lane = lane
-        self._address = address
+        self._holders: list[str] = []
         self._body_bytes = 0
         self._began_at: float | None = None
+        self._is_inside = True
+
+    def count_for(self, holder: str, most: int, whom: str) -> None:
+        """As ``Lane.count``, for this request, until it is over."""
+        self._lane.count(holder, most, whom)
+        self._holders.append(holder)
+
+    def count_for_person(self, staff_id: str) -> None:
+        """The request proved to be of this member of staff.
+
+        Raises:
+            Busy: as many of this person are under way as this lane takes.
+        """
+        if (most := self._lane.bounds.per_person) is not None:
+            self.count_for(f"person {staff_id}", most, "this person")
 
     def take_bytes(self, size_bytes: int) -> None:
         """As ``Lane.take_bytes``, for this request."""
@@ -162,11 +197,25 @@ class Ticket:
         if self._began_at is None:
             self._began_at = await self._lane.begin()
 
+    def end_work(self) -> None:
+        """Others may have the turn; where there was none, or it was given back, nothing happens."""
+        began_at, self._began_at = self._began_at, None
+        if began_at is not None:
+            self._lane.end(began_at)
+
+    def give_back(self) -> None:
+        """The request was refused: others may have its place and turn, while its body may still be kept."""
+        self.end_work()
+        if self._is_inside:
+            self._is_inside = False
+            self._lane.leave()
+
     def leave(self) -> None:
-        """The request was answered."""
-        if self._began_at is not None:
-            self._lane.end(self._began_at)
-        self._lane.leave(self._address, self._body_bytes)
+        """The request is over."""
+        self.give_back()
+        self._lane.free_bytes(self._body_bytes)
+        while self._holders:
+            self._lane.discount(self._holders.pop())
 
 
 def ticket_of(request: Request) -> Ticket | None:

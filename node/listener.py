@@ -8,7 +8,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from node.errors import ConfigurationError
-from node.http_protocol import HEAD_SECONDS, TimedH11Protocol
+from node.http_protocol import HEAD_SECONDS, SEND_BUFFER_BYTES, TimedH11Protocol
 
 START_SECONDS = 15.0
 GRACE_SECONDS = 10
@@ -51,6 +51,8 @@ class Listener:
         # The protocol is named because asyncio sets TCP_NODELAY only then: without it each answer waits for 40 ms.
         listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections take it over from the socket that listens (tcp(7)).
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         try:
             listening.bind((self._host, self._port))
         except OSError as error:

@@ -203,6 +203,8 @@ def test_lanes_together_leave_threads_for_health():
         ("PUT /staff/files/00", "files"),
         ("POST /staff/files", "staff"),
         ("POST /staff/reads", "reads"),
+        ("GET /staff/downloads/00", "downloads"),
+        ("GET /staff/downloads/00/outcome", "staff"),
         ("GET /staff/status", "operator"),
         ("GET /metrics", "operator"),
         ("POST /custody/releases", "releases"),
@@ -225,6 +227,52 @@ def test_request_is_counted_in_the_lane_of_its_kind(request_line, lane):
     admission = Admission(None, [Lane(bounds) for bounds in LANES])
     found = admission._lane_of({"type": "http", "method": method, "path": path})
     assert found.bounds.name == lane
+
+
+def test_one_address_gets_no_more_than_its_part_of_a_lane():
+    lane = Lane(replace(TINY[1], per_address=2))
+    first, _ = lane.enter("here"), lane.enter("here")
+    with pytest.raises(Busy, match="this address"):
+        lane.enter("here")
+    lane.enter("there")
+    first.leave()
+    lane.enter("here")
+    assert lane.entered == 3
+
+
+def test_one_person_gets_no_more_than_their_part_of_a_lane():
+    lane = Lane(replace(TINY[1], per_person=1))
+    first, second, other = (lane.enter("here") for _ in range(3))
+    first.count_for_person("nurse")
+    other.count_for_person("physician")
+    with pytest.raises(Busy, match="this person"):
+        second.count_for_person("nurse")
+    first.leave()
+    second.count_for_person("nurse")
+
+
+def test_refused_request_gives_back_all_but_its_body_and_only_once():
+    async def refuse() -> None:
+        lane = Lane(TINY[1])
+        ticket = lane.enter("here")
+        ticket.take_bytes(4000)
+        await ticket.begin_work()
+        ticket.give_back()
+        assert (lane.entered, lane.working) == (0, 0)
+        with pytest.raises(Busy, match="bodies"):
+            lane.enter("here").take_bytes(2000)
+        ticket.leave()
+        assert (lane.entered, lane.working) == (1, 0)
+        lane.enter("here").take_bytes(5000)
+
+    asyncio.run(refuse())
+
+
+@pytest.mark.parametrize("name", ["releases", "deposits", "patients", "strangers", "public"])
+def test_one_address_cannot_fill_a_lane_whose_callers_are_not_proven_yet(name):
+    bounds = next(bounds for bounds in LANES if bounds.name == name)
+    assert bounds.per_address is not None
+    assert bounds.per_address <= (bounds.at_once + bounds.waiting) // 2
 
 
 def test_lane_asks_to_come_again_after_what_the_others_usually_take():
