@@ -32,6 +32,7 @@ from ledger.errors import (
     ChainAnswerInvalid,
     ChainNotReady,
     ChainUnreachable,
+    NonceUsed,
     RpcRefused,
 )
 
@@ -42,6 +43,14 @@ ANSWER_SECONDS = 300.0
 READY_SECONDS = 2.0
 INTERNAL_ERROR = -32603
 """JSON-RPC 2.0, section 5.1: the endpoint failed; it says nothing about what was asked."""
+_KNOWN_ALREADY = (
+    "already known",
+    "already imported",
+    "already exists",
+    "already in mempool",
+    "already in cache",
+)
+_NONCE_USED = ("nonce too low", "nonce is too low", "invalid nonce", "invalid sequence")
 BlockId = int | bytes | None
 """A block by number, by hash (32 bytes), or the latest final one (None)."""
 
@@ -156,6 +165,22 @@ class Chain:
             )
         return found
 
+    def block_transactions(self, block_number: int) -> list[Transaction]:
+        """The transactions of a block, in order.
+
+        Raises:
+            BlockUnknown: this chain has no such block (yet).
+        """
+        answer = self._when_ready("eth_getBlockByNumber", [hex(block_number), True])
+        if answer is None:
+            raise BlockUnknown(f"the chain at {self.place} has no block {block_number}")
+        if not isinstance(answer, dict) or not isinstance(answer.get("transactions"), list):
+            raise ChainAnswerInvalid(f"expected block {block_number} with its transactions")
+        found = [parse_transaction(one) for one in answer["transactions"]]
+        if any(one.block_number != block_number for one in found):
+            raise ChainAnswerInvalid(f"the endpoint sent transactions of another block than {block_number}")
+        return found
+
     def call(self, to: bytes, call_data: bytes, block: BlockId = None, sender: bytes | None = None) -> bytes:
         """What a contract (20 bytes) returns to ``call_data`` at a block, without a transaction.
 
@@ -198,8 +223,21 @@ class Chain:
         return sorted(logs, key=lambda log: (log.position.block_number, log.position.log_index))
 
     def send_raw(self, raw: bytes) -> bytes:
-        """Hands in a signed transaction; its hash (32 bytes). RpcRefused where the endpoint does not take it."""
-        answer = data(self.request("eth_sendRawTransaction", ["0x" + raw.hex()]), 32)
+        """Hands in a signed transaction, also one that the endpoint has already; its hash (32 bytes).
+
+        Raises:
+            NonceUsed: one with its nonce was mined already, which may be this very one.
+            RpcRefused: the endpoint does not take it for another reason.
+        """
+        try:
+            answer = data(self.request("eth_sendRawTransaction", ["0x" + raw.hex()]), 32)
+        except RpcRefused as error:
+            said = error.message.lower()
+            if any(words in said for words in _KNOWN_ALREADY):
+                return keccak(raw)
+            if any(words in said for words in _NONCE_USED):
+                raise NonceUsed(error.method, error.code, error.message, error.data) from error
+            raise
         if answer != keccak(raw):
             raise ChainAnswerInvalid(
                 f"the chain at {self.place} answered with the hash 0x{answer.hex()} of another transaction than "

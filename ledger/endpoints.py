@@ -15,7 +15,7 @@ from ledger.chain import MAX_ANSWER_BYTES, BlockId, Chain
 from ledger.deploy import Deployment
 from ledger.endpoint import Endpoint
 from ledger.engine import Engine
-from ledger.errors import BlockUnknown, LedgerError
+from ledger.errors import BlockUnknown, LedgerError, NonceUsed, RpcRefused
 from ledger.follow import Checkpoint
 
 CALL_SECONDS = 30.0
@@ -193,6 +193,13 @@ class Endpoints(Chain):
         """The hash of the first block, which every endpoint is held to."""
         return self._asking.any(lambda endpoint: endpoint.chain.genesis_hash())
 
+    def block_transactions(self, block_number: int) -> list[Transaction]:
+        """The transactions of a block, the same from enough endpoints."""
+        return self._asking.agreed(
+            f"the transactions of block {block_number}",
+            lambda endpoint: endpoint.chain.block_transactions(block_number),
+        )
+
     def call(self, to: bytes, call_data: bytes, block: BlockId = None, sender: bytes | None = None) -> bytes:
         """What a contract returns, by the first endpoint that is well."""
         return self._asking.any(lambda endpoint: endpoint.chain.call(to, call_data, block, sender))
@@ -210,17 +217,32 @@ class Endpoints(Chain):
         return self._asking.any(lambda endpoint: endpoint.chain.code_hash(address, block))
 
     def send_raw(self, raw: bytes) -> bytes:
-        """Hands in a transaction; one that was handed in before goes to all: the first may have lost or kept it."""
-        if raw not in self._sent:
-            self._remember_sent(raw)
-            return self._asking.any(lambda endpoint: endpoint.chain.send_raw(raw))
-        outcomes = [
-            outcome for _, outcome in self._asking.each(lambda endpoint: endpoint.chain.send_raw(raw))
-        ]
-        accepted = [outcome for outcome in outcomes if isinstance(outcome, bytes)]
+        """Hands in a transaction; one that was handed in before goes to all: the first may have lost or kept it.
+
+        A new one counts as refused only where every endpoint that got it refused: one that failed may have taken it.
+        """
+        is_new = raw not in self._sent
+        self._remember_sent(raw)
+        refusals: list[RpcRefused] = []
+        failures: list[LedgerError] = []
+        accepted: bytes | None = None
+        asked = self._asking.each(
+            lambda endpoint: endpoint.chain.send_raw(raw), wave=1 if is_new else len(self._endpoints)
+        )
+        for _, outcome in asked:
+            if isinstance(outcome, bytes):
+                accepted = outcome
+            elif isinstance(outcome, RpcRefused):
+                refusals.append(outcome)
+            else:
+                failures.append(outcome)
+            if is_new and (accepted or len(refusals) == 2):
+                break
         if accepted:
-            return accepted[0]
-        raise self._asking.worst([outcome for outcome in outcomes if isinstance(outcome, LedgerError)])
+            return accepted
+        if failures and (is_new or not refusals):
+            raise self._asking.worst(failures)
+        raise next((one for one in refusals if isinstance(one, NonceUsed)), refusals[0])
 
     def _head_of(self, endpoint: Endpoint) -> Block:
         """An endpoint's final block, which must follow on what was taken in."""

@@ -56,6 +56,10 @@ class RpcRefused(LedgerError):
         self.data = data
 
 
+class NonceUsed(RpcRefused):
+    """A transaction was refused because one with its nonce was mined already: another one, or this very one."""
+
+
 class ContractRefused(LedgerError):
     """The contract reverted with one of its own errors.
 

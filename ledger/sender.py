@@ -3,7 +3,7 @@
 What keeps the queue moving: nonces are given out and sent under one lock, so that a refused transaction gives its
 nonce back; unmined ones are handed in again as the very same bytes; and where the chain will not take one any more, a
 transaction that does nothing takes its nonce, so that those behind it can land. A transaction counts as lost only
-when another one was mined at its nonce.
+when another one is seen mined at its nonce.
 """
 
 import threading
@@ -17,10 +17,12 @@ from ledger.errors import (
     ChainAnswerInvalid,
     ChainUnreachable,
     ContractRefused,
+    NonceUsed,
     NotFinal,
     RpcRefused,
     TransactionLost,
 )
+from ledger.fate import mined_at_nonce
 from ledger.flight import Flight
 from ledger.outbox import Outbox
 from ledger.refusals import refusal
@@ -30,14 +32,6 @@ from ledger.transactions import SignedTransaction, sign_transaction
 GAS_MARGIN = 1.25
 """How much more gas is declared than estimated: other transactions may change storage in between."""
 TRANSFER_GAS = 21_000
-_KNOWN_ALREADY = (
-    "already known",
-    "already imported",
-    "already exists",
-    "already in mempool",
-    "already in cache",
-)
-_NONCE_USED = ("nonce too low", "nonce is too low", "invalid nonce", "invalid sequence")
 _PASSING = ("full", "rate limit", "too many", "try again", "timed out")
 _FOR_EVER = ("intrinsic gas",)
 """A refusal of these very bytes, whatever the state of the chain."""
@@ -125,9 +119,7 @@ class Sender:
             signed = self._sign(self._nonce(), to, data, gas)
             try:
                 self._hand_in_first(signed)
-            except RpcRefused as error:
-                if not _says(error, _NONCE_USED):
-                    raise
+            except NonceUsed:
                 # Something else used this key: number anew, once.
                 signed = self._sign(self._nonce(), to, data, gas)
                 self._hand_in_first(signed)
@@ -222,23 +214,43 @@ class Sender:
         """Journals and hands in a new transaction, the last one in the queue."""
         self._flight.add(signed)
         try:
-            self._hand_in(signed)
-        except RpcRefused:
-            # Refused, and nothing behind it: its nonce is free for the next one.
-            self._flight.remove(signed.hash)
-            self._next_nonce = None
-            raise
+            self.chain.send_raw(signed.raw)
+        except RpcRefused as error:
+            if not isinstance(error, NonceUsed) or self._is_beaten(signed):
+                # Refused, and nothing behind it: its nonce is free for the next one.
+                self._flight.remove(signed.hash)
+                self._next_nonce = None
+                raise
         except (ChainUnreachable, ChainAnswerInvalid):
             # It may have arrived or not. It is journalled: whoever waits hands in the same bytes again.
             pass
         self._next_nonce = signed.nonce + 1
 
-    def _hand_in(self, signed: SignedTransaction) -> None:
+    def _is_beaten(self, signed: SignedTransaction) -> bool:
+        """Whether another one has its nonce; what was refused because it landed itself must not be signed anew.
+
+        Looked for so long as the chain takes to show it; a doubt that is left then leaves it in the outbox.
+        """
+        until = time.monotonic() + self._lost_after_seconds
+        while not self._gave_way(signed):
+            try:
+                if self.chain.receipt(signed.hash) is not None:
+                    return False
+            except (ChainUnreachable, ChainAnswerInvalid):
+                # The next look may tell more.
+                pass
+            if time.monotonic() > until:
+                return False
+            time.sleep(10 * self.chain.engine.poll_seconds)
+        return True
+
+    def _gave_way(self, entry: SignedTransaction) -> bool:
+        """Whether another transaction is seen mined at its nonce; not, where the chain does not tell."""
         try:
-            self.chain.send_raw(signed.raw)
-        except RpcRefused as error:
-            if not _says(error, _KNOWN_ALREADY):
-                raise
+            mined = mined_at_nonce(self.chain, self.address, entry.nonce)
+        except (ChainUnreachable, ChainAnswerInvalid, RpcRefused):
+            return False
+        return bool(mined) and entry.hash not in mined
 
     def _resend(self) -> None:
         """Hands in everything unmined by nonce, and closes gaps between nonces."""
@@ -252,7 +264,7 @@ class Sender:
                     if entry.nonce < mined:
                         self._suspect(entry)
                     else:
-                        self._hand_in(entry)
+                        self.chain.send_raw(entry.raw)
                         self._refused_at.pop(entry.hash, None)
                 except RpcRefused as error:
                     if self._is_refused_for_good(entry, error):
@@ -277,7 +289,11 @@ class Sender:
         A validator that was just started again refuses for reasons that are gone with its next block: only a refusal
         that outlives some blocks counts, or one of the very bytes.
         """
-        if _says(error, (*_PASSING, *_NONCE_USED)) or self.chain.transaction(entry.hash) is not None:
+        if (
+            isinstance(error, NonceUsed)
+            or _says(error, _PASSING)
+            or self.chain.transaction(entry.hash) is not None
+        ):
             return False
         if _says(error, _FOR_EVER):
             return True
@@ -292,16 +308,18 @@ class Sender:
             return
         self._flight.add(filler)
         try:
-            self._hand_in(filler)
+            self.chain.send_raw(filler.raw)
         except RpcRefused:
             # The nonce is taken by one in the chain's queue, or the chain takes nothing from this account.
             self._flight.remove(filler.hash)
 
     def _suspect(self, entry: SignedTransaction) -> None:
-        """Another one seems to have its nonce: gives its receipt time to appear, then counts it as lost."""
+        """Its nonce is used: gives its receipt time to appear, then looks whether another one is there instead."""
         since = self._suspected_at.setdefault(entry.hash, time.monotonic())
-        if time.monotonic() - since >= self._lost_after_seconds:
-            del self._suspected_at[entry.hash]
+        if time.monotonic() - since < self._lost_after_seconds:
+            return
+        del self._suspected_at[entry.hash]
+        if self._gave_way(entry):
             self._refused_at.pop(entry.hash, None)
             self._flight.remove(entry.hash)
 

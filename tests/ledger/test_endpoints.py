@@ -2,6 +2,7 @@
 
 import copy
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +61,7 @@ class Consortium:
 
     def connect(self, **options: Any) -> Endpoints:
         urls = [endpoint.url for endpoint in self.endpoints]
-        return Endpoints(urls, ANVIL, self.world.deployment, clock=self.clock, **options)
+        return Endpoints(urls, ANVIL, self.world.deployment, **{"clock": self.clock, **options})
 
     def happen(self) -> tuple[Key, Key]:
         """A provider with a patient, and a consent that is granted and revoked."""
@@ -491,6 +492,39 @@ def test_send_endpoint_inflates_the_count_of_transactions_is_not_believed(consor
     first = sender.submit(world.deployment.address, _enrolment(consortium))
     assert first.nonce == world.chain.transaction_count(world.administrator.address) - 1
     assert sender.wait(first).succeeded
+
+
+@FIRST_AND_SECOND
+def test_send_endpoint_takes_the_transaction_and_never_answers_lands_once(
+    consortium: Consortium, liar: int
+) -> None:
+    world, key = consortium.world, consortium.world.administrator
+    consortium.chain.close()
+    consortium.chain = consortium.connect(call_seconds=1.0)
+    sender = _sender(consortium, key)
+    before = world.chain.transaction_count(key.address)
+    if liar == 1:
+        consortium.endpoints[0].refuse("eth_sendRawTransaction", "not today")
+    consortium.endpoints[liar].hang("eth_sendRawTransaction")
+    receipt = sender.send(world.deployment.address, _enrolment(consortium))
+    assert world.chain.transaction_count(key.address) == before + 1
+    assert receipt == world.chain.receipt(receipt.transaction_hash)
+
+
+@pytest.mark.parametrize("words", ["nonce too low", "mempool is full"])
+def test_send_endpoint_takes_the_transaction_and_refuses_it_lands_once(
+    consortium: Consortium, words: str
+) -> None:
+    world, key = consortium.world, consortium.world.administrator
+    consortium.chain.close()
+    consortium.chain = consortium.connect(clock=time.monotonic)
+    consortium.endpoints[0].refuse("eth_sendRawTransaction", words)
+    consortium.endpoints[0].lie("eth_getTransactionReceipt", lambda _, __: None)
+    sender = _sender(consortium, key)
+    before = world.chain.transaction_count(key.address)
+    receipt = sender.send(world.deployment.address, _enrolment(consortium))
+    assert world.chain.transaction_count(key.address) == before + 1
+    assert receipt == world.chain.receipt(receipt.transaction_hash)
 
 
 def test_send_contract_refuses_is_refused_through_endpoints_too(consortium: Consortium) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from chain_fixtures import NODE_MODULES, Key, LedgerWorld
+from lying_endpoint import LyingEndpoint
 from outbox_behaviour import OutboxBehaviour
 
 from ledger import calls
@@ -292,6 +293,32 @@ def test_transaction_whose_nonce_another_took_is_lost_and_said_so(own_world: Led
     sending = sender(own_world, key, outbox)
     with pytest.raises(TransactionLost, match="can never land"):
         sending.wait(entry.hash)
+    assert outbox.pending() == []
+
+
+def test_landed_transaction_of_which_the_receipt_is_not_shown_is_never_called_lost(
+    own_world: LedgerWorld,
+) -> None:
+    """An endpoint's index of receipts may stop while its blocks go on."""
+    member, key, outbox = own_world.enrol(Role.CONSUMER), own_world.administrator, MemoryOutbox()
+    endpoint = LyingEndpoint(own_world.chain.url)
+    try:
+        with Chain(endpoint.url, ANVIL) as chain:
+            sending = Sender(
+                chain, key.address, key.sign_digest, outbox, resend_seconds=0.05, lost_after_seconds=0.1
+            )
+            for method in ("eth_getTransactionReceipt", "eth_getTransactionByHash"):
+                endpoint.lie(method, lambda _, __: None)
+            submitted = sending.submit(own_world.deployment.address, toggle(own_world, member, False))
+            with pytest.raises(NotFinal):
+                sending.wait(submitted, timeout_seconds=3)
+            endpoint.refuse("eth_getBlockByNumber", "transaction index is not there")
+            with pytest.raises(NotFinal):
+                sending.wait(submitted, timeout_seconds=3)
+            endpoint.honest()
+            assert sending.wait(submitted, timeout_seconds=60).succeeded
+    finally:
+        endpoint.close()
     assert outbox.pending() == []
 
 

@@ -55,6 +55,7 @@ class LyingEndpoint:
         self._swallowed: set[str] = set()
         self._raw: bytes | None = None
         self._hanging: threading.Event | None = None
+        self._hanging_methods: frozenset[str] = frozenset()
         self._http = httpx.Client(timeout=60, trust_env=False)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -100,9 +101,9 @@ class LyingEndpoint:
         """Answers everything with these bytes."""
         self._raw = content
 
-    def hang(self) -> None:
-        """Answers nothing any more, and keeps the connections open."""
-        self._hanging = threading.Event()
+    def hang(self, *methods: str) -> None:
+        """Does what is asked but answers nothing any more, or nothing to these; keeps the connections open."""
+        self._hanging, self._hanging_methods = threading.Event(), frozenset(methods)
 
     def honest(self) -> None:
         """Passes everything on from here."""
@@ -121,14 +122,15 @@ class LyingEndpoint:
     def answer(self, body: bytes) -> bytes:
         if self._server is None:
             raise ConnectionError("down")
-        if self._hanging is not None:
-            self._hanging.wait(60)
         if self._raw is not None:
             return self._raw
         request = json.loads(body)
-        if isinstance(request, list):
-            return json.dumps([self._one(one) for one in request]).encode()
-        return json.dumps(self._one(request)).encode()
+        several = request if isinstance(request, list) else [request]
+        answers = [self._one(one) for one in several]
+        hanging, methods = self._hanging, self._hanging_methods
+        if hanging is not None and (not methods or any(one["method"] in methods for one in several)):
+            hanging.wait(60)
+        return json.dumps(answers if isinstance(request, list) else answers[0]).encode()
 
     def _one(self, request: dict[str, Any]) -> dict[str, Any]:
         method, parameters = request["method"], request["params"]
