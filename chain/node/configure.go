@@ -58,6 +58,7 @@ const (
 
 	proposeTimeout  = 500 * time.Millisecond // what each turn of a dead validator costs
 	shutdownTimeout = 2 * time.Second
+	stopTimeout     = 30 * time.Second
 	readyInterval   = 50 * time.Millisecond
 	indexTimeout    = 2 * time.Second
 )

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	cmtcfg "github.com/cometbft/cometbft/config"
+	cmtlog "github.com/cometbft/cometbft/libs/log"
 	cmtnode "github.com/cometbft/cometbft/node"
 	"github.com/cometbft/cometbft/p2p"
 	"github.com/cometbft/cometbft/privval"
@@ -38,8 +39,9 @@ import (
 	"phr.example/chain/app"
 )
 
-// Start runs the node of a configured home directory until SIGTERM or SIGINT, or until it fails. Its
-// log lines go to logs.
+// Start runs the node of a configured home directory until SIGTERM or SIGINT, until the height of app.toml's
+// halt-height, or until it fails; a node whose consensus has failed ends with that as its error. Its log lines
+// go to logs.
 func Start(home string, logs io.Writer) (failure error) {
 	options, comet, err := load(home)
 	if err != nil {
@@ -50,8 +52,10 @@ func Start(home string, logs io.Writer) (failure error) {
 		return fmt.Errorf("log_level of config.toml: %w", err)
 	}
 	logger := log.NewLogger(logs, log.LevelOption(level), log.ColorOption(false))
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	interrupted, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	ctx, ended := context.WithCancelCause(interrupted)
+	defer ended(nil)
 	evmserver.SetEVMLogger(evmserver.NewSlogFromCosmosLogger(logger.With("module", "evm"), comet.LogLevel))
 
 	db, err := dbm.NewDB("application", dbm.BackendType(comet.DBBackend), comet.DBDir())
@@ -68,25 +72,41 @@ func Start(home string, logs io.Writer) (failure error) {
 		}
 	}()
 
-	node, err := newComet(comet, application, logger)
+	watch := consensusWatch{servercmtlog.CometLoggerWrapper{Logger: logger.With("server", "node")}, ended}
+	node, err := newComet(comet, application, watch)
 	if err != nil {
-		return err
+		return afterHalt(err, logger)
 	}
 	if err := node.Start(); err != nil {
 		return fmt.Errorf("start CometBFT: %w", err)
 	}
-	defer func() {
+	defer stopComet(node)
+	application.Mempool.SetEventBus(node.EventBus())
+	go keepPeers(ctx, comet.P2P.PersistentPeers, allowedNodes(home), node.Switch(), logger)
+	err = serve(ctx, server.NewContext(options, comet, logger), application, local.New(node), node.GenesisDoc().ChainID)
+	if cause := endOf(ctx); cause != nil {
+		return afterHalt(cause, logger)
+	}
+	return err
+}
+
+// stopComet ends CometBFT, and does not wait for ever: a part that failed may not end in order.
+func stopComet(node *cmtnode.Node) {
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
 		if node.IsRunning() {
 			_ = node.Stop() // it only fails when it is stopped already
 			node.Wait()
 		}
 	}()
-	application.Mempool.SetEventBus(node.EventBus())
-	go keepPeers(ctx, comet.P2P.PersistentPeers, allowedNodes(home), node.Switch(), logger)
-	return serve(ctx, server.NewContext(options, comet, logger), application, local.New(node), node.GenesisDoc().ChainID)
+	select {
+	case <-stopped:
+	case <-time.After(stopTimeout):
+	}
 }
 
-func newComet(comet *cmtcfg.Config, application *app.App, logger log.Logger) (*cmtnode.Node, error) {
+func newComet(comet *cmtcfg.Config, application *app.App, logger cmtlog.Logger) (*cmtnode.Node, error) {
 	for _, file := range []string{comet.PrivValidatorKeyFile(), comet.NodeKeyFile(), comet.GenesisFile()} {
 		if _, err := os.Stat(file); err != nil {
 			return nil, fmt.Errorf("%w; run phr-chain init and configure for this home first", err)
@@ -100,8 +120,7 @@ func newComet(comet *cmtcfg.Config, application *app.App, logger log.Logger) (*c
 		privval.LoadOrGenFilePV(comet.PrivValidatorKeyFile(), comet.PrivValidatorStateFile()), nodeKey,
 		proxy.NewLocalClientCreator(server.NewCometABCIWrapper(application)),
 		evmserver.GenDocProvider(comet), cmtcfg.DefaultDBProvider,
-		cmtnode.DefaultMetricsProvider(comet.Instrumentation),
-		servercmtlog.CometLoggerWrapper{Logger: logger.With("server", "node")})
+		cmtnode.DefaultMetricsProvider(comet.Instrumentation), logger)
 }
 
 // serve indexes Ethereum transactions and answers JSON-RPC until the context ends.

@@ -123,3 +123,10 @@ def test_kubo_runs_in_unit_and_container_as_where_it_is_tested(
     assert environment["IPFS_PATH"].endswith("/repository")
     assert "IPFS_PATH=/var/lib/phr-ipfs/repository" in text
     assert "IPFS_PATH=/var/lib/phr-ipfs/repository" in container
+
+
+def test_validator_that_failed_is_started_again_without_limit_and_one_that_halted_is_not() -> None:
+    unit = _read(SYSTEMD / "phr-chain.service")
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"
+    assert "StartLimitBurst" not in unit["Unit"]
+    assert unit["Service"]["Restart"] == "on-failure"
