@@ -3,7 +3,8 @@
 Each kind has a lane of its own, so that a flood of one leaves the others as they were: what strangers may send
 (registrations, backups) cannot hold up staff, and staff cannot hold up the release of shares to other members.
 Whatever is beyond a lane's bounds is refused at once with 429 (RFC 6585) and Retry-After, before its body is kept.
-The lanes together use fewer threads than there are (``REQUEST_THREADS``).
+The lanes together use fewer threads than there are (``REQUEST_THREADS``), and whoever has no turn yet waits for the
+database in none of them (``node.request_auth``).
 """
 
 import asyncio
@@ -60,12 +61,12 @@ LANES = (
     LaneBounds("downloads", r"GET /staff/downloads/[^/]+$", 8, 16, 10.0, until_sent=True, per_person=2),
     LaneBounds("reads", r"POST /staff/reads", 24, 104, 30.0, per_person=64),
     LaneBounds("staff", r"\w+ /staff/", 8, 32, 10.0),
-    LaneBounds("releases", r"POST /custody/releases$", 24, 104, 10.0, per_address=32),
-    LaneBounds("deposits", r"POST /custody/|PUT /blocks/", 16, 48, 10.0, 192 * MIB, per_address=16),
+    LaneBounds("releases", r"POST /custody/releases$", 24, 104, 10.0, per_address=64),
+    LaneBounds("deposits", r"POST /custody/|PUT /blocks/", 16, 48, 10.0, 192 * MIB, per_address=32),
     LaneBounds("blocks", r"GET /blocks/|GET /patients/[^/]+/keyrings/", 12, 116, 10.0),
-    LaneBounds("patients", r"\w+ /(patients|relay|grants|audit)", 16, 48, 10.0, per_address=16),
+    LaneBounds("patients", r"\w+ /(patients|relay|grants|audit)", 16, 48, 10.0, per_address=32),
     LaneBounds("strangers", r"\w+ /(registrations|backups)", 4, 20, 3.0, per_address=12),
-    LaneBounds("public", r"", 6, 58, 5.0, from_start=True, per_address=16),
+    LaneBounds("public", r"", 6, 58, 5.0, from_start=True, per_address=32),
 )
 """The first pattern that fits counts; the last one fits everything."""
 REQUEST_THREADS = 160

@@ -2,18 +2,24 @@
 
 The order is: the caller's kind and standing (before the body is read), the body within its limit, the signature
 over both, and at last the nonce. Nothing of the body is parsed before the signature holds.
+
+Who has no turn yet (``node.lanes``) holds no thread of those who have one: what is looked at before the body is in
+memory, or waits for the database in one of a few threads of its own.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+import anyio
+from anyio.to_thread import run_sync
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from node.errors import InvalidRequest, NotAllowed, Unauthenticated
 from node.identity import Identity
+from node.lanes import ticket_of
 from node.ledger_view import LedgerView
 from node.nonces import NonceMemory
 from node.request_body import body_reader, parse_message
@@ -32,6 +38,8 @@ _SIGNATURE = APIKeyHeader(
     description="HTTP Message Signature (RFC 9421), tag phr-v1, with Content-Digest and PHR-Destination",
     auto_error=False,
 )
+IDENTIFYING_THREADS = 16
+"""How many staff tokens are looked up in the database at once."""
 _BEARER = HTTPBearer(scheme_name="staff", description="A staff token of this member", auto_error=False)
 
 
@@ -73,6 +81,7 @@ class Authentication:
         self._ledger = ledger
         self._nonces = nonces
         self._staff = staff
+        self._identifying = anyio.CapacityLimiter(IDENTIFYING_THREADS)
 
     def member(self, *, limit_bytes: int = JSON_BYTES, roles: tuple[Role, ...] = ()) -> SignedDependency:
         """An active member, with one of ``roles`` where some are named."""
@@ -131,18 +140,25 @@ class Authentication:
 
         return authenticated
 
-    def staff_member(self) -> Callable[..., StaffMember]:
-        """As ``staff``, with the body left unread: for those too large for memory."""
+    def staff_member(self) -> Callable[..., Awaitable[StaffMember]]:
+        """As ``staff``, with the body left unread: for those too large for memory.
 
-        def identify(
+        Raises (the dependency):
+            Unauthenticated: there is no token, or it is nobody's.
+            Busy: as much of this person is under way as is taken at once.
+        """
+
+        async def identify(
             request: Request, credentials: HTTPAuthorizationCredentials | None = Security(_BEARER)
         ) -> StaffMember:
             if credentials is None:
                 raise Unauthenticated("expected a staff token: Authorization: Bearer …")
-            member = self._staff.by_token(credentials.credentials)
+            member = await run_sync(self._staff.by_token, credentials.credentials, limiter=self._identifying)
             if member is None:
                 raise Unauthenticated("this staff token is not known here, or was ended: ask for a new one")
             request.state.caller_kind = "staff"
+            if (ticket := ticket_of(request)) is not None:
+                ticket.count_for_person(member.staff_id)
             return member
 
         return identify
@@ -152,7 +168,7 @@ class Authentication:
     ) -> SignedDependency:
         read = body_reader(limit_bytes)
 
-        def check_standing(request: Request, _: str | None = Security(_SIGNATURE)) -> Caller:
+        async def check_standing(request: Request, _: str | None = Security(_SIGNATURE)) -> Caller:
             """Refuses at once, on the word of the caller, who could not be admitted even if it proves itself."""
             try:
                 caller = named_caller(request.headers)

@@ -5,6 +5,7 @@ from fastapi import APIRouter, Response
 from ledger.deploy import Deployment
 from node.identity import Identity
 from node.ledger_view import LedgerView
+from node.readiness import Readiness
 from node.status import Health, Status
 from node.views import block_reference, member_view
 from wire.ledger import LedgerDescription, MembersView
@@ -13,6 +14,7 @@ from wire.ledger import LedgerDescription, MembersView
 def router(deployment: Deployment, ledger: LedgerView, identity: Identity, status: Status) -> APIRouter:
     """GET /health, /ready, /ledger and /members."""
     routes = APIRouter(tags=["public"])
+    readiness = Readiness(status.health)
 
     @routes.get("/health")
     async def health() -> dict[str, str]:
@@ -20,9 +22,9 @@ def router(deployment: Deployment, ledger: LedgerView, identity: Identity, statu
         return {"status": "ok"}
 
     @routes.get("/ready")
-    def ready(response: Response) -> Health:
+    async def ready(response: Response) -> Health:
         """Whether the node can do its work now: 200, or 503 with the problems."""
-        found = status.health()
+        found = await readiness.health()
         response.status_code = 200 if found.ready else 503
         return found
 
