@@ -2,14 +2,15 @@
 
 Every block that arrives has a row in ``block_arrivals``; a deposit or a publication that needs it has one in
 ``block_references``. A block with no reference is swept when its last arrival is old. One lock makes deciding to
-delete and deleting a single step against whoever refers to a block at that moment (one process a database).
+delete a single step against whoever refers to a block at that moment (one process a database). The store, which may be
+slow, is never asked under it: what is being deleted is known meanwhile, and so is who is looking for blocks.
 """
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
 from node.collaborators import SYSTEM_CLOCK, Clock, Ledger, Transactions
 from node.errors import Conflict, InvalidRequest, NodeError, NotAllowed, NotFound, TooMany
@@ -50,7 +51,10 @@ class BlockService:
         self._clock = clock
         self._reserve_bytes = reserve_bytes
         self._free_bytes = free_bytes
-        self._lock = threading.Lock()
+        self._lock = threading.Condition(threading.Lock())
+        self._deleting: set[Cid] = set()
+        self._looking: dict[int, set[Cid]] = {}
+        """Of each look for blocks that is under way: what was deleted since it began."""
         self._waiting: dict[bytes, tuple[float, int]] = {}
 
     def accept(self, uploader: bytes, name: str, block: bytes) -> Cid:
@@ -95,18 +99,24 @@ class BlockService:
         Raises:
             storage.StorageError: the store cannot take one; those before it stay, for the sweep.
         """
+        coming = {cid for cid, _ in blocks}
+        with self._lock:
+            self._lock.wait_for(lambda: coming.isdisjoint(self._deleting))
+            self._note_arrival(uploader, blocks)
+        kept = put_many(self.store, [(block, cid.codec) for cid, block in blocks])
+        for (cid, _), answered in zip(blocks, kept, strict=True):
+            if answered != cid:
+                raise BlockCorruptError(f"expected the store to keep block {cid}; it kept another")
+
+    def _note_arrival(self, uploader: bytes, blocks: Sequence[tuple[Cid, bytes]]) -> None:
         now = int(self._clock())
         arrived = block_arrivals.c
-        with self._lock, self._database.begin() as connection:
+        with self._database.begin() as connection:
             for cid, block in blocks:
                 again = update(block_arrivals).where(arrived.cid == str(cid)).values(arrived_at=now)
                 if not connection.execute(again).rowcount:
                     row = {"cid": str(cid), "size_bytes": len(block), "uploader": uploader, "arrived_at": now}
                     connection.execute(insert(block_arrivals).values(row))
-        kept = put_many(self.store, [(block, cid.codec) for cid, block in blocks])
-        for (cid, _), answered in zip(blocks, kept, strict=True):
-            if answered != cid:
-                raise BlockCorruptError(f"expected the store to keep block {cid}; it kept another")
 
     def fetch(self, name: str) -> bytes:
         """A block, or the header that is this block.
@@ -165,21 +175,26 @@ class BlockService:
         Raises:
             Conflict: a block is not here (``blocks-missing``).
         """
+        wanted = {cid for cids in needed.values() for cid in cids}
+        deleted: set[Cid] = set()
         with self._lock:
-            absent = missing(self.store, {cid for cids in needed.values() for cid in cids})
-            if absent:
-                raise Conflict(
-                    f"expected block {min(absent)} to be here before it is needed: put it first",
-                    code="blocks-missing",
-                )
-            with self._database.begin() as connection:
-                for holder, cids in needed.items():
-                    held = select(block_references.c.cid).where(block_references.c.holder == holder)
-                    known = set(connection.scalars(held))
-                    names = {str(cid) for cid in cids} - known
-                    if rows := [{"cid": name, "holder": holder} for name in sorted(names)]:
-                        connection.execute(insert(block_references), rows)
-                yield connection
+            self._looking[id(deleted)] = deleted
+            deleted |= self._deleting
+        try:
+            absent = missing(self.store, wanted)
+            with self._lock:
+                if gone := absent | (wanted & deleted) | (wanted & self._deleting):
+                    raise Conflict(
+                        f"expected block {min(gone)} to be here before it is needed: put it first",
+                        code="blocks-missing",
+                    )
+                with self._database.begin() as connection:
+                    for holder, cids in needed.items():
+                        _refer(connection, holder, cids)
+                    yield connection
+        finally:
+            with self._lock:
+                del self._looking[id(deleted)]
 
     def sweep(self) -> int:
         """Deletes the blocks that nothing needs and whose last arrival is old; returns how many they were."""
@@ -189,37 +204,40 @@ class BlockService:
         unneeded = select(arrived.cid).where(arrived.arrived_at < cutoff, ~needed)
         with self._database.read() as connection:
             candidates = connection.scalars(unneeded).all()
-        swept = 0
-        for name in candidates:
-            with self._lock:
-                with self._database.read() as connection:
-                    if connection.scalar(unneeded.where(arrived.cid == name)) is None:
-                        continue
-                # The file before its row: a crash between the two leaves a row for the next sweep.
-                self.store.delete(Cid.parse(name))
-                with self._database.begin() as connection:
-                    connection.execute(delete(block_arrivals).where(arrived.cid == name))
-            swept += 1
-        return swept
+        return sum(self._delete(Cid.parse(name), unneeded.where(arrived.cid == name)) for name in candidates)
 
     def drop_unneeded(self, cids: Iterable[Cid]) -> None:
         """Deletes those of these blocks that nothing needs, without waiting until their arrival is old."""
+        arrived = block_arrivals.c
+        needed = select(block_references.c.cid).where(block_references.c.cid == arrived.cid).exists()
         for cid in cids:
+            self._delete(cid, select(arrived.cid).where(arrived.cid == str(cid), ~needed))
+
+    def _delete(self, cid: Cid, unneeded: Select[tuple[str]]) -> bool:
+        """Deletes a block if the query finds it, which asks whether nothing needs it; whether it did."""
+        with self._lock:
+            with self._database.read() as connection:
+                if cid in self._deleting or connection.scalar(unneeded) is None:
+                    return False
+            self._deleting.add(cid)
+        try:
+            # The file before its row: a crash between the two leaves a row for the next sweep.
+            self.store.delete(cid)
+            with self._database.begin() as connection:
+                connection.execute(delete(block_arrivals).where(block_arrivals.c.cid == str(cid)))
+        finally:
             with self._lock:
-                held = select(block_references.c.cid).where(block_references.c.cid == str(cid)).limit(1)
-                with self._database.read() as connection:
-                    if connection.scalar(held) is not None:
-                        continue
-                self.store.delete(cid)
-                with self._database.begin() as connection:
-                    connection.execute(delete(block_arrivals).where(block_arrivals.c.cid == str(cid)))
+                self._deleting.discard(cid)
+                for deleted in self._looking.values():
+                    deleted.add(cid)
+                self._lock.notify_all()
+        return True
 
     def held_bytes(self) -> int:
         """Bytes of all blocks here."""
+        total = select(func.coalesce(func.sum(block_arrivals.c.size_bytes), 0))
         with self._database.read() as connection:
-            return int(
-                connection.scalar(select(func.coalesce(func.sum(block_arrivals.c.size_bytes), 0))) or 0
-            )
+            return int(connection.scalar(total) or 0)
 
     def _header(self, cid: Cid) -> bytes | None:
         if cid.codec is not Codec.RAW:
@@ -264,6 +282,13 @@ class BlockService:
         recent = arrived.arrived_at >= int(self._clock()) - 2 * UNREFERENCED_SECONDS
         with self._database.read() as connection:
             return int(connection.scalar(total.where(arrived.uploader == uploader, recent, ~needed)) or 0)
+
+
+def _refer(connection: Connection, holder: bytes, cids: Sequence[Cid]) -> None:
+    held = select(block_references.c.cid).where(block_references.c.holder == holder)
+    names = {str(cid) for cid in cids} - set(connection.scalars(held))
+    if rows := [{"cid": name, "holder": holder} for name in sorted(names)]:
+        connection.execute(insert(block_references), rows)
 
 
 def parse_cid(name: str) -> Cid:

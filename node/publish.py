@@ -63,6 +63,7 @@ class Publisher:
             records.RecordsError: the bundle is refused, with the place in it.
             NotFound: no patient of this member has the identifier.
             Unavailable: too few custodians, or the patient's keyring did not reach this node.
+            StoreIsFull: the ciphertext would not leave the disk's reserve free.
         """
         patient = self._patients.patient_by_identifier(identifier.system, identifier.value)
         watch = self._new_stopwatch()
@@ -154,5 +155,6 @@ class Publisher:
                 sealed.append((tag, one))
         with watch.step("store"):
             blocks = [(cid, one.blocks.get(cid)) for _, one in sealed for cid in one.blocks.cids()]
+            self._blocks.require_room(sum(len(block) for _, block in blocks))
             self._blocks.put_many(self._keys.address, blocks)
         return self._book.record(patient, tags, sealed, known, plan, supersedes, watch)

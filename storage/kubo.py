@@ -24,6 +24,7 @@ from storage.errors import (
     BlockTooLargeError,
     StorageError,
     StoreFullError,
+    StoreUnavailableError,
 )
 from storage.kubo_pins import KuboPins, Mark, marked_cid, pinned_block, raw
 from storage.kubo_rpc import CALL_SECONDS, AnswerTooLongError, KuboRpc
@@ -33,6 +34,9 @@ _BATCH_BLOCKS = 32
 _BATCH_BYTES = 8 * 1024 * 1024
 _PINS_LISTED_PER_QUESTION = 32
 """How many pins a daemon lists in the time of one question for one (2 shared cores: 30 microseconds to 1 ms)."""
+_ALWAYS_ASKED_FOR = 256
+"""So many blocks are asked for one by one, however few pins there may be: a list can take minutes."""
+_MORE_THAN_CAN_BE_LISTED = 2**40
 _HELD_AS_RAW = ""
 _HELD_AS_DAG_PB = "dag-pb"
 
@@ -99,11 +103,21 @@ class KuboBlockStore:
 
     def missing(self, cids: Collection[Cid]) -> frozenset[Cid]:
         """Those of the blocks that are not held; one list of all instead of many questions, where that is faster."""
-        if len(cids) * _PINS_LISTED_PER_QUESTION < self._listed_count:
-            return frozenset(cid for cid in cids if not self.has(cid))
-        held = frozenset(self.cids())
+        few = len(cids) <= _ALWAYS_ASKED_FOR
+        if few or len(cids) * _PINS_LISTED_PER_QUESTION < self._listed_count:
+            return self._missing_of_few(cids)
+        try:
+            held = frozenset(self.cids())
+        except (StoreUnavailableError, AnswerTooLongError):
+            absent = self._missing_of_few(cids)
+            # It answers, so that it has too many pins for a list to come in time.
+            self._listed_count = _MORE_THAN_CAN_BE_LISTED
+            return absent
         self._listed_count = len(held)
         return frozenset(cids) - held
+
+    def _missing_of_few(self, cids: Collection[Cid]) -> frozenset[Cid]:
+        return frozenset(cid for cid in cids if not self.has(cid))
 
     def delete(self, cid: Cid) -> bool:
         """As ``BlockStore.delete``; durable when it returns."""

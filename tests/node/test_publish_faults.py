@@ -200,3 +200,15 @@ def test_publish_over_a_dead_endpoint_names_the_member(case):
     with pytest.raises(httpx.HTTPError):
         case.network.members[2].call("GET", "/health")
     assert case.network.members[2].name in state_of(case, publication).detail
+
+
+def test_publishing_at_the_disks_reserve_is_refused_and_leaves_nothing(case, monkeypatch):
+    node = case.provider.node.records
+    before = node.blocks.held_bytes()
+    with monkeypatch.context() as full:
+        full.setattr(node.blocks, "_free_bytes", lambda: node.blocks._reserve_bytes)
+        answer = case.post_bundle(bundle(case.number, observation(6.6)))
+    assert (answer.status_code, answer.json()["code"]) == (507, "store-full")
+    assert node.blocks.held_bytes() == before
+    assert node.journal.count_in_progress() == 0
+    assert case.publish(observation(6.6)).state == "published"

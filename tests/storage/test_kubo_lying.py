@@ -231,6 +231,41 @@ def test_cids_of_a_list_that_breaks_off_are_an_error(played: PlayedKubo, store: 
     assert list(store.cids()) == [_CID]
 
 
+def _only_single_questions(played: PlayedKubo) -> Callable[[], int]:
+    """A daemon with so many pins that a list of all of them never ends in time; counts how often it was asked for."""
+
+    def pins(handler: BaseHTTPRequestHandler) -> None:
+        arguments = played.asked[-1][1]
+        if "arg" not in arguments:
+            said(500, {"Message": "context deadline exceeded"})(handler)
+        elif arguments["arg"] == [str(_CID)]:
+            said(200, {"Keys": {str(_CID): {"Type": "direct", "Name": ""}}})(handler)
+        else:
+            said(500, {"Message": "not pinned"})(handler)
+
+    played.answers["pin/ls"] = pins
+    return lambda: sum("arg" not in arguments for _, arguments in played.asked)
+
+
+def test_missing_of_a_few_blocks_asks_for_them_and_never_for_all(
+    played: PlayedKubo, store: KuboBlockStore
+) -> None:
+    lists = _only_single_questions(played)
+    absent = Cid.of(b"another")
+    assert store.missing([_CID, absent]) == frozenset({absent})
+    assert lists() == 0
+
+
+def test_missing_of_many_blocks_whose_list_does_not_come_asks_one_by_one_from_then_on(
+    played: PlayedKubo, store: KuboBlockStore
+) -> None:
+    lists = _only_single_questions(played)
+    absent = {Cid.of(b"%d" % number) for number in range(300)}
+    for _ in range(2):
+        assert store.missing({_CID, *absent}) == absent
+    assert lists() == 1
+
+
 def test_cids_leave_out_what_this_store_does_not_hold(played: PlayedKubo, store: KuboBlockStore) -> None:
     pins = {
         "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn": {"Type": "direct", "Name": ""},
