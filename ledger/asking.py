@@ -17,6 +17,7 @@ from ledger.errors import (
     ChainAnswerInvalid,
     ChainReplaced,
     ChainUnreachable,
+    EndpointContradictsItself,
     EndpointsDisagree,
     LedgerError,
     RpcRefused,
@@ -180,6 +181,9 @@ class Asking:
         except ChainReplaced as error:
             endpoint.exclude(str(error), on_another_chain=True)
             self._require_one_chain()
+            return endpoint, error
+        except EndpointContradictsItself as error:
+            endpoint.exclude(str(error))
             return endpoint, error
         except (BlockUnknown, AnswerTooLarge, RpcRefused) as error:
             return endpoint, error

@@ -12,6 +12,7 @@ from typing import Any
 from ledger.asking import SECOND_LOOK_SECONDS, Asking
 from ledger.blocks import Block, Log, Receipt, Transaction
 from ledger.chain import MAX_ANSWER_BYTES, BlockId, Chain
+from ledger.confirmed_receipts import ConfirmedReceipts
 from ledger.deploy import Deployment
 from ledger.endpoint import Endpoint
 from ledger.engine import Engine
@@ -78,8 +79,15 @@ class Endpoints(Chain):
         self._stale_seconds = max(3.0, 4 * engine.block_seconds)
         self._final: Block | None = None
         self._advancing = threading.Lock()
-        self._advanced_at = self._reviewed_at = self._missed_at = clock()
+        self._advanced_at = self._reviewed_at = clock()
         self._sent: dict[bytes, None] = {}
+        self._receipts = ConfirmedReceipts(
+            self._asking,
+            self._head_of,
+            self._final_number_from,
+            stale_seconds=self._stale_seconds,
+            clock=clock,
+        )
 
     def close(self) -> None:
         """Closes all connections."""
@@ -133,29 +141,7 @@ class Endpoints(Chain):
 
     def receipts(self, hashes: Sequence[bytes]) -> list[Receipt | None]:
         """The receipts that enough endpoints tell alike; None for each that is not mined, or not confirmed yet."""
-        if not hashes:
-            return []
-        told = self._asking.any(lambda endpoint: endpoint.chain.receipts(hashes))
-        found = [hash_ for hash_, receipt in zip(hashes, told, strict=True) if receipt is not None]
-        all_are_asked = len(found) < len(hashes) and self._clock() - self._missed_at > self._stale_seconds
-        if all_are_asked:
-            # The first may keep receipts to itself: now and then the others are asked what it says nothing of.
-            self._missed_at = self._clock()
-            found = list(hashes)
-        if not found:
-            return [None] * len(hashes)
-        wanted = len(self._endpoints) if all_are_asked else max(self.confirmations, 2)
-        answers: list[list[Receipt | None]] = []
-        for _, outcome in self._asking.each(lambda endpoint: endpoint.chain.receipts(found), wave=wanted):
-            if isinstance(outcome, list):
-                answers.append(outcome)
-            if len(answers) >= wanted:
-                break
-        confirmed = {
-            hash_: self._confirmed_receipt(hash_, [answer[place] for answer in answers])
-            for place, hash_ in enumerate(found)
-        }
-        return [confirmed.get(hash_) for hash_ in hashes]
+        return self._receipts.of(hashes)
 
     def transaction_count(self, address: bytes, tag: str = "latest") -> int:
         """How many transactions of an account enough endpoints have: the least of what they tell."""
@@ -306,22 +292,9 @@ class Endpoints(Chain):
         outcomes = self._asking.each_of(asked, self._head_of)
         return {endpoint: head for endpoint, head in outcomes if isinstance(head, Block)}
 
-    def _confirmed_receipt(self, transaction_hash: bytes, told: Sequence[Receipt | None]) -> Receipt | None:
-        """What enough of those asked tell, or nothing; where they differ, all are asked, and liars found."""
-        receipts = [receipt for receipt in told if receipt is not None]
-        if not receipts:
-            return None
-        if len(receipts) == len(told) >= self.confirmations and all(one == receipts[0] for one in receipts):
-            return receipts[0]
-        block_number = max(receipt.block_number for receipt in receipts)
-
-        def ask(endpoint: Endpoint) -> Receipt | None:
-            receipt = endpoint.chain.receipt(transaction_hash)
-            if receipt is None and self._head_of(endpoint).number <= block_number:
-                raise BlockUnknown(f"{endpoint.place} has not got to block {block_number}")
-            return receipt
-
-        return self._asking.agreed(f"the receipt of 0x{transaction_hash.hex()}", ask)
+    def _final_number_from(self, number: int) -> int:
+        final = self._final
+        return (self.final_block() if final is None or final.number < number else final).number
 
     def _remember_sent(self, raw: bytes) -> None:
         self._sent[raw] = None

@@ -35,6 +35,10 @@ class BlockUnknown(ChainAnswerInvalid):
     """The endpoint has no such block: it never was, or the endpoint is behind."""
 
 
+class EndpointContradictsItself(ChainAnswerInvalid):
+    """One of several endpoints told what cannot be true by its own other answers."""
+
+
 class EndpointsDisagree(ChainAnswerInvalid):
     """Endpoints of one chain tell different things, and not enough of them agree to know which is true."""
 

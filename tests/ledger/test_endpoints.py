@@ -15,6 +15,7 @@ from lying_endpoint import LyingEndpoint
 
 from ledger import calls
 from ledger.anvil import Anvil, find_anvil
+from ledger.blocks import Receipt
 from ledger.chain import Chain
 from ledger.endpoint import EXCLUDED_SECONDS, REST_SECONDS
 from ledger.endpoints import REVIEW_SECONDS, Endpoints, connect
@@ -456,6 +457,60 @@ def test_send_endpoint_invents_a_receipt_is_not_believed(consortium: Consortium)
     consortium.require_named(0)
 
 
+def _invents_future_receipts(consortium: Consortium, liar: int, *, and_heads: bool) -> tuple[Receipt, bytes]:
+    """A transaction that landed, and the hash of one that did not, of which the liar shows a receipt nevertheless."""
+    world = consortium.world
+    true = world.sender(world.administrator).send(world.deployment.address, _enrolment(consortium))
+    model = world.chain.request("eth_getTransactionReceipt", ["0x" + true.transaction_hash.hex()])
+
+    def invent(parameters: list[Any], result: Any) -> Any:
+        return result or {**model, "transactionHash": parameters[0], "blockNumber": hex(2**40)}
+
+    def ahead(parameters: list[Any], result: Any) -> Any:
+        return {**result, "number": hex(2**41)} if parameters[0] == "latest" else result
+
+    consortium.endpoints[liar].lie("eth_getTransactionReceipt", invent)
+    if and_heads:
+        consortium.endpoints[liar].lie("eth_getBlockByNumber", ahead)
+    return true, secrets.token_bytes(32)
+
+
+@FIRST_AND_SECOND
+def test_receipts_endpoint_invents_one_of_a_block_beyond_its_own_head_is_named_and_worked_around(
+    consortium: Consortium, liar: int
+) -> None:
+    true, waiting = _invents_future_receipts(consortium, liar, and_heads=False)
+    consortium.clock.pass_seconds(REVIEW_SECONDS)
+    assert consortium.chain.receipts([waiting, true.transaction_hash]) == [None, true]
+    consortium.require_named(liar)
+
+
+@FIRST_AND_SECOND
+def test_receipts_endpoint_invents_blocks_and_receipts_in_them_is_worked_around(
+    consortium: Consortium, liar: int
+) -> None:
+    consortium.chain.final_block()
+    true, waiting = _invents_future_receipts(consortium, liar, and_heads=True)
+    for _ in range(3):
+        consortium.clock.pass_seconds(REVIEW_SECONDS + 1)
+        assert consortium.chain.receipts([waiting, true.transaction_hash]) == [None, true]
+        consortium.chain.final_block()
+    consortium.require_named(liar)
+
+
+def test_send_endpoint_swallows_transactions_and_invents_their_receipts_lands_through_the_others(
+    consortium: Consortium,
+) -> None:
+    world = consortium.world
+    _invents_future_receipts(consortium, 0, and_heads=False)
+    consortium.endpoints[0].swallow(
+        "eth_sendRawTransaction", lambda parameters: "0x" + keccak(bytes.fromhex(parameters[0][2:])).hex()
+    )
+    sender = _sender(consortium, world.administrator)
+    assert sender.send(world.deployment.address, _enrolment(consortium)).succeeded
+    consortium.require_named(0)
+
+
 def test_send_endpoint_keeps_receipts_to_itself_is_worked_around(consortium: Consortium) -> None:
     world = consortium.world
     consortium.endpoints[0].lie("eth_getTransactionReceipt", lambda _, __: None)
@@ -489,8 +544,9 @@ def test_send_endpoint_inflates_the_count_of_transactions_is_not_believed(consor
     world = consortium.world
     consortium.endpoints[0].lie("eth_getTransactionCount", lambda _, __: "0x3e8")
     sender = _sender(consortium, world.administrator)
+    mined = world.chain.transaction_count(world.administrator.address)
     first = sender.submit(world.deployment.address, _enrolment(consortium))
-    assert first.nonce == world.chain.transaction_count(world.administrator.address) - 1
+    assert first.nonce == mined
     assert sender.wait(first).succeeded
 
 
