@@ -3,9 +3,10 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
@@ -17,14 +18,36 @@ from cli.texts import _
 from engines.errors import EngineFailed, EnginesError
 from engines.kubo import KuboDaemon
 from engines.kubo_swarm import KuboSwarm
-from engines.processes import wait_for
+from engines.processes import exclusive, wait_for
 from ledger.contract import ConsentLedger
 from ledger.errors import LedgerError
 
+LOCK_FILE = "lock"
+"""Held by whoever makes, starts or stops the network of a directory."""
 START_TIMEOUT_SECONDS = 120.0
 SUSPENDED_SECONDS = 2.0
 _ACTIVE = 1 << 16
 """The bit of a member's word that says that it is active (``ledger.entities.Member.word``)."""
+
+
+@contextlib.contextmanager
+def changing(directory: Path) -> Iterator[None]:
+    """Make, start or stop a network's processes alone.
+
+    Raises:
+        CommandError: another command does that to this network now.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(exclusive(directory / LOCK_FILE, wait=False))
+        except BlockingIOError:
+            raise CommandError(
+                _(
+                    "another command starts or stops the network in {directory} now: try again when it is done"
+                ).format(directory=directory),
+                ExitCode.UNREACHABLE,
+            ) from None
+        yield
 
 
 def start_network(place: NetworkPlace, say: Callable[[str], None]) -> None:
@@ -33,15 +56,17 @@ def start_network(place: NetworkPlace, say: Callable[[str], None]) -> None:
     What can start is started, also when something else cannot: the network then runs with what it has.
 
     Raises:
-        CommandError: parts that did not start; each is named with its last words and its log.
+        CommandError: parts that did not start; each is named with its last words and its log. Or another command
+            starts or stops them now.
     """
     failures: list[Failure] = []
-    for stage in stages_of(place):
-        failed = start_parts(stage, say, Suspended(place))
-        failures += failed
-        connect_stores(place)
-        if not _can_go_on(stage, [failure.part for failure in failed]):
-            break
+    with changing(place.directory):
+        for stage in stages_of(place):
+            failed = start_parts(stage, say, Suspended(place))
+            failures += failed
+            connect_stores(place)
+            if not _can_go_on(stage, [failure.part for failure in failed]):
+                break
     if failures:
         raise CommandError("; ".join(failure.sentence for failure in failures), ExitCode.UNREACHABLE)
 
@@ -56,7 +81,7 @@ def _can_go_on(stage: Sequence[Part], failed: Sequence[Part]) -> bool:
 
 @dataclass(frozen=True)
 class Failure:
-    """A part that did not get ready, and why."""
+    """A part that did not get ready or could not be stopped, and why."""
 
     part: Part
     sentence: str
@@ -153,13 +178,33 @@ def connect_stores(place: NetworkPlace) -> None:
 
 
 def stop_network(place: NetworkPlace) -> list[str]:
-    """Stop the nodes, then what they need; the names of what ran."""
-    stopped = []
-    for stage in reversed(stages_of(place)):
-        with ThreadPoolExecutor(max_workers=len(stage)) as pool:
-            ended = list(pool.map(lambda part: part.stop(), stage))
-        stopped += [part.name for part, ran in zip(stage, ended, strict=True) if ran]
+    """Stop the nodes, then what they need; the names of what ran.
+
+    Raises:
+        CommandError: parts that could not be stopped, each named; all others are stopped. Or another command starts or
+            stops them now.
+    """
+    with changing(place.directory):
+        stopped, failures = stop_parts(stages_of(place))
+    if failures:
+        raise CommandError("; ".join(failure.sentence for failure in failures), ExitCode.FAILED)
     return stopped
+
+
+def stop_parts(stages: Sequence[Sequence[Part]]) -> tuple[list[str], list[Failure]]:
+    """Stop the last stage first, and go on where a part cannot be stopped; the names of what ran, and what failed."""
+    stopped, failures = [], []
+    for stage in reversed(stages):
+        with ThreadPoolExecutor(max_workers=len(stage)) as pool:
+            ends = [(part, pool.submit(part.stop)) for part in stage]
+        for part, end in ends:
+            try:
+                if end.result():
+                    stopped.append(part.name)
+            except (EnginesError, LedgerError, OSError) as error:
+                sentence = _("{name} was not stopped: {error}").format(name=part.name, error=error)
+                failures.append(Failure(part, sentence))
+    return stopped, failures
 
 
 def suspended_members(place: NetworkPlace) -> frozenset[MemberPlace]:

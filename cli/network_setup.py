@@ -15,7 +15,7 @@ from cli.json_files import json_bytes
 from cli.network_description import UNFINISHED, write_network
 from cli.network_parts import PROJECT, built, engine_parts
 from cli.network_plan import BFT, KUBO, POSTGRES, Plan
-from cli.network_processes import connect_stores, start_parts
+from cli.network_processes import LOCK_FILE, changing, connect_stores, start_parts, stop_parts
 from cli.places import MemberPlace, NetworkPlace
 from cli.texts import _
 from cli.words import slug
@@ -41,7 +41,7 @@ def create_network(directory: Path, plan: Plan, say: Callable[[str], None]) -> N
     ``network.json`` is written last: a directory without it is not a network, and can be deleted and made again.
 
     Raises:
-        CommandError: something is in the directory already, or the plan cannot work.
+        CommandError: something is in the directory already, the plan cannot work, or another command makes it now.
         EngineNotBuilt: an engine is not on this machine; nothing was written.
         EnginesError: an engine could not be made or started; what was started is stopped.
     """
@@ -49,6 +49,13 @@ def create_network(directory: Path, plan: Plan, say: Callable[[str], None]) -> N
     _check_engines(plan)
     _check_directory(directory)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with changing(directory):
+        # Another one may have made it meanwhile.
+        _check_directory(directory)
+        _create(directory, plan, say)
+
+
+def _create(directory: Path, plan: Plan, say: Callable[[str], None]) -> None:
     place, ports = _plan_place(directory.resolve(), plan)
     write_network(place, UNFINISHED)
     administrator = _make_administrator(place)
@@ -68,8 +75,7 @@ def create_network(directory: Path, plan: Plan, say: Callable[[str], None]) -> N
         )
         _enrol_members(place, plan, ports, say)
     except BaseException:
-        for part in reversed(parts):
-            part.stop()
+        stop_parts([parts])
         raise
     write_network(place)
     (directory / UNFINISHED).unlink()
@@ -89,7 +95,7 @@ def _check_directory(directory: Path) -> None:
         raise CommandError(
             _("expected a directory; {path} is something else").format(path=directory), ExitCode.BAD_INPUT
         )
-    if directory.exists() and any(directory.iterdir()):
+    if directory.exists() and any(path.name != LOCK_FILE for path in directory.iterdir()):
         raise CommandError(
             _("{directory} is not empty and holds no network; name a new directory").format(
                 directory=directory
@@ -210,4 +216,4 @@ def _deploy(place: NetworkPlace, administrator: AccountKey, threshold: int) -> N
     with Chain(place.rpc_url, place.engine) as chain:
         sender = Sender(chain, administrator.address, administrator.sign_digest, MemoryOutbox())
         deployment = deploy(chain, sender, administrator.address, threshold)
-    place.deployment_path.write_bytes(json_bytes(deployment.to_json()))
+    atomic_write_private(place.deployment_path, json_bytes(deployment.to_json()))

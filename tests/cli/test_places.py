@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pyarrow.parquet as parquet
 import pytest
 from hypothesis import given
@@ -141,17 +140,6 @@ def test_write_rows_in_each_format_holds_all_of_them(tmp_path: Path, ending: str
     else:
         assert path.read_text().splitlines()[0] == "time,requester,id,ok"
         assert ("'=HYPERLINK(1)" in path.read_text()) == bool(count)
-
-
-def test_background_of_a_number_given_to_another_program_is_not_ours(tmp_path: Path) -> None:
-    background = Background(tmp_path, "node")
-    known = {"pid": os.getpid(), "started": psutil.Process().create_time() - 100}
-    (tmp_path / "node.pid").write_text(json.dumps(known))
-    assert background.process() is None
-    assert background.stop() is False
-    for junk in (b"", b"[]", b'{"pid": "x", "started": 1}', b'{"pid": 1}'):
-        (tmp_path / "node.pid").write_bytes(junk)
-        assert background.process() is None
 
 
 def test_background_starts_once_stops_and_tells_its_last_words(tmp_path: Path) -> None:

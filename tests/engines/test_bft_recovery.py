@@ -1,4 +1,4 @@
-"""What a validator without its memory may sign next: nothing that it is known to have signed, and what is waited for."""
+"""What a validator without its memory may sign next: nothing that it may have signed, and what the others wait for."""
 
 import hashlib
 from base64 import b64encode
