@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -65,4 +66,15 @@ func TestHaltHeight_IsReached_ProcessEndsWellAndTheNextProgramExecutesThatBlock(
 	node.setHaltHeight(t, "12", "0")
 	node.start(t)
 	node.reach(t, 14)
+}
+
+func TestJSONRPC_PortIsTaken_ProcessEndsWithTheReason(t *testing.T) {
+	node := startSingle(t)
+	node.terminate(t)
+	listener, err := net.Listen("tcp", node.jsonRPC)
+	require.NoError(t, err)
+	defer func() { _ = listener.Close() }()
+	node.start(t)
+	require.Equal(t, 1, node.wait(t))
+	require.Contains(t, node.log(t), "JSON-RPC cannot listen on "+node.jsonRPC)
 }

@@ -61,6 +61,11 @@ const (
 	stopTimeout     = 30 * time.Second
 	readyInterval   = 50 * time.Millisecond
 	indexTimeout    = 2 * time.Second
+
+	indexInterval      = 10 * time.Millisecond // how often the index looks for a new block
+	indexRetryInterval = 200 * time.Millisecond
+	indexPatience      = time.Minute
+	indexLagBlocks     = 10
 )
 
 // Configured is what Configure answers.

@@ -38,6 +38,8 @@ type ethAPI struct {
 	inner *eth.PublicAPI
 	logs  *filters.PublicFilterAPI
 	index evmservertypes.EVMTxIndexer
+	// behind says whether the index may lack what has been executed a while ago.
+	behind func() bool
 }
 
 // netAPI and web3API are the same for the two small namespaces.
@@ -51,12 +53,15 @@ func (a *netAPI) PeerCount() hexutil.Uint { return hexutil.Uint(a.inner.PeerCoun
 
 func (a *web3API) ClientVersion() string { return a.version }
 
+// notIndexed is how the library says that its index has no such transaction.
+const notIndexed = "tx not found"
+
 // indexed reads again, for a moment, what fails since the index of transactions is not yet at the newest
 // block, which is visible a few milliseconds earlier.
 func indexed[T any](read func() (T, error)) (T, error) {
 	for deadline := time.Now().Add(indexTimeout); ; time.Sleep(readyInterval / 5) {
 		answer, err := read()
-		if err == nil || !strings.Contains(err.Error(), "tx not found") || time.Now().After(deadline) {
+		if err == nil || !strings.Contains(err.Error(), notIndexed) || time.Now().After(deadline) {
 			return answer, err
 		}
 	}
@@ -97,10 +102,14 @@ func (a *ethAPI) GetTransactionByHash(hash common.Hash) (*rpctypes.RPCTransactio
 }
 
 // GetTransactionReceipt answers null at once for a transaction that is in no block; the library would
-// wait up to a minute for one that is still in the mempool.
+// wait up to a minute for one that is still in the mempool. While the index lacks blocks the answer is an
+// error, since null would say that the transaction did not land.
 func (a *ethAPI) GetTransactionReceipt(hash common.Hash) (map[string]any, error) {
 	if _, err := a.index.GetByTxHash(hash); err != nil {
-		return nil, nil //nolint:nilerr // not indexed means not mined; the caller asks again
+		if a.behind() || !strings.Contains(err.Error(), notIndexed) {
+			return nil, fmt.Errorf("this node's index of transactions is behind, ask again later: %w", err)
+		}
+		return nil, nil // not mined
 	}
 	return a.inner.GetTransactionReceipt(hash)
 }
@@ -151,14 +160,14 @@ func (a *ethAPI) SendRawTransaction(data hexutil.Bytes) (common.Hash, error) {
 
 // newJSONRPC returns the handler of the allowed methods, single and in batches.
 func newJSONRPC(serverCtx *server.Context, clientCtx client.Context, config evmconfig.Config,
-	back *backend.Backend, index evmservertypes.EVMTxIndexer,
+	back *backend.Backend, index evmservertypes.EVMTxIndexer, behind func() bool,
 ) (http.Handler, error) {
 	rpcServer := ethrpc.NewServer()
 	rpcServer.SetBatchLimits(config.JSONRPC.BatchRequestLimit, config.JSONRPC.BatchResponseMaxSize)
 	rpcServer.SetHTTPBodyLimit(config.JSONRPC.HTTPBodyLimit)
 	// The stream of new events (nil) serves subscriptions and filters, which are not offered.
 	for namespace, service := range map[string]any{
-		"eth":  &ethAPI{inner: eth.NewPublicAPI(serverCtx.Logger, back), logs: filters.NewPublicAPI(serverCtx.Logger, clientCtx, nil, back), index: index},
+		"eth":  &ethAPI{inner: eth.NewPublicAPI(serverCtx.Logger, back), logs: filters.NewPublicAPI(serverCtx.Logger, clientCtx, nil, back), index: index, behind: behind},
 		"net":  &netAPI{inner: ethnet.NewPublicAPI(serverCtx, clientCtx)},
 		"web3": &web3API{version: Versions().ClientVersion()},
 	} {
@@ -172,10 +181,10 @@ func newJSONRPC(serverCtx *server.Context, clientCtx client.Context, config evmc
 // serveJSONRPC answers on the configured address until the context ends. Browsers are not served: no
 // CORS headers, and the library refuses content types that a form can send.
 func serveJSONRPC(ctx context.Context, serverCtx *server.Context, clientCtx client.Context, config evmconfig.Config,
-	index evmservertypes.EVMTxIndexer, application *app.App,
+	index evmservertypes.EVMTxIndexer, behind func() bool, application *app.App,
 ) error {
 	back := backend.NewBackend(serverCtx, clientCtx, index, application.Mempool, backend.WithLogger(serverCtx.Logger))
-	handler, err := newJSONRPC(serverCtx, clientCtx, config, back, index)
+	handler, err := newJSONRPC(serverCtx, clientCtx, config, back, index, behind)
 	if err != nil {
 		return err
 	}

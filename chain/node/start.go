@@ -141,27 +141,30 @@ func serve(ctx context.Context, serverCtx *server.Context, application *app.App,
 	if err != nil {
 		return fmt.Errorf("open the transaction index: %w", err)
 	}
-	// The index is not closed: the library's indexing service cannot be ended, only the process can. What
-	// a crash takes from the index is indexed again at the next start.
+	defer func() { _ = indexDB.Close() }() // entries that it loses are made again at the next start
 	index := indexer.NewKVIndexer(indexDB, serverCtx.Logger.With("indexer", "evm"), clientCtx)
-	if err := indexFromGenesis(ctx, index, comet); err != nil {
-		return err
+	blocks := &follower{
+		index: index, db: indexDB, comet: comet, executed: application.LastBlockHeight, patience: indexPatience,
+		logger: serverCtx.Logger.With("indexer", "evm"),
 	}
-
-	group, ctx := errgroup.WithContext(ctx)
-	indexing := evmserver.NewEVMIndexerService(index, comet)
-	indexing.SetLogger(servercmtlog.CometLoggerWrapper{Logger: serverCtx.Logger.With("indexer", "evm")})
-	go func() { _ = indexing.Start() }() // runs until the process ends; it logs its own failures
+	caughtUp := make(chan struct{})
+	group, working := errgroup.WithContext(ctx)
+	group.Go(func() error { return blocks.follow(working, func() { close(caughtUp) }) })
 	group.Go(func() error {
-		if !ready(ctx, application) {
+		select {
+		case <-working.Done():
+			return nil
+		case <-caughtUp:
+		}
+		if !ready(working, application) {
 			return nil
 		}
-		return serveJSONRPC(ctx, serverCtx, clientCtx, config, index, application)
+		return serveJSONRPC(working, serverCtx, clientCtx, config, index, blocks.isBehind, application)
 	})
 	if err := group.Wait(); err != nil && ctx.Err() == nil {
 		return err
 	}
-	return nil
+	return nil // asked to end
 }
 
 // ready waits until there is state to answer for: two blocks, since the EVM's parameters are restored
@@ -175,37 +178,6 @@ func ready(ctx context.Context, application *app.App) bool {
 		}
 	}
 	return true
-}
-
-// indexFromGenesis indexes what the library's service would skip: with an empty index it starts at the
-// latest block, so a node killed between its first Ethereum transaction and its index entry would never
-// answer for that transaction.
-func indexFromGenesis(ctx context.Context, index *indexer.KVIndexer, comet *local.Local) error {
-	last, err := index.LastIndexedBlock()
-	if err != nil || last != -1 {
-		return err
-	}
-	status, err := comet.Status(ctx)
-	if err != nil {
-		return err
-	}
-	for height := max(status.SyncInfo.EarliestBlockHeight, 1); height <= status.SyncInfo.LatestBlockHeight; height++ {
-		block, err := comet.Block(ctx, &height)
-		if err != nil {
-			return fmt.Errorf("index block %d: %w", height, err)
-		}
-		if len(block.Block.Txs) == 0 {
-			continue
-		}
-		results, err := comet.BlockResults(ctx, &height)
-		if err != nil {
-			return fmt.Errorf("index block %d: %w", height, err)
-		}
-		if err := index.IndexBlock(block.Block, results.TxsResults); err != nil {
-			return fmt.Errorf("index block %d: %w", height, err)
-		}
-	}
-	return nil
 }
 
 // load reads config.toml and app.toml of a home directory.
