@@ -21,7 +21,8 @@ from cli.texts import _
 from cli.words import slug
 from crypto.private_file import atomic_write_private
 from crypto.signer import AccountKey
-from engines.bft import create_chain, open_chain
+from engines.bft import open_chain
+from engines.bft_ceremony import create_chain
 from engines.binaries import find_binary
 from engines.kubo import KuboDaemon
 from engines.kubo_swarm import create_swarm

@@ -1,8 +1,6 @@
 """The consortium's chain as processes of this machine: validators, each with its own directory, keys, ports and log.
 
-The same ceremony as between organisations, with the same program: each validator makes its keys in its own directory,
-hands over the public half, makes the genesis by itself from all public halves, and compares its digest with the
-others'. No key leaves its directory (0700; key files 0600).
+Made by ``engines.bft_ceremony``. No key leaves its directory (0700; key files 0600).
 
 <directory>/chain.json                     the validators, written last
 <directory>/validators/<name>/             one validator: config/ (keys, genesis), data/, validator.json, chain.log
@@ -15,30 +13,22 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 import psutil
 
-from crypto.private_file import atomic_write_private
 from engines.errors import EngineFailed, EnginesError
-from engines.ports import free_ports
 from engines.processes import Background, wait_for
 from ledger.chain import Chain
 from ledger.engine import BFT
 from ledger.errors import LedgerError
 
 DESCRIPTION_FILE = "chain.json"
-CHAIN_ID = "phr-1"
-EVM_CHAIN_ID = 7_701
-VALIDATORS = 4
-"""The least number of which one may fail, stop or lie: 3 f + 1 with f = 1."""
 START_SECONDS = 90.0
 _COMMAND_SECONDS = 60.0
 _DESCRIPTION_BYTES = 1024 * 1024
-_ADDRESS_BYTES = 20
 _NOT_OF_A_SLUG = re.compile(r"[\W_]+")
 
 
@@ -183,62 +173,6 @@ class BftChain:
         return run_program(self.binary, home, "status", "--home", str(home))
 
 
-def create_chain(
-    directory: Path,
-    binary: Path,
-    administrator: bytes,
-    members: Sequence[bytes],
-    *,
-    evm_chain_id: int = EVM_CHAIN_ID,
-    names: Sequence[str] = (),
-    count: int = VALIDATORS,
-    deployer: bytes | None = None,
-    commit_timeout_milliseconds: int | None = None,
-) -> BftChain:
-    """Makes a chain: the ceremony of ``count`` validators; none is started. An interrupted run is begun anew.
-
-    Args:
-        directory: A place of its own.
-        binary: ``phr-chain``.
-        administrator: The account (20 bytes) that administers the chain.
-        members: The accounts (20 bytes each) whose transactions the chain takes.
-        names: The validators' names, different from each other; "validator-1" and so on where none are given.
-        deployer: The account (20 bytes) that may deploy contracts, where it is not the administrator.
-        commit_timeout_milliseconds: How long validators wait between blocks; the program's own choice where None.
-
-    Raises:
-        EnginesError: there is a chain already, or an address or a name cannot be used.
-        EngineFailed: the program refuses a step, or the validators' digests of the genesis differ.
-    """
-    names = tuple(names) or tuple(f"validator-{number}" for number in range(1, count + 1))
-    slugs = [slug_of(name) for name in names]
-    if len(set(slugs)) < len(slugs) or not all(slugs):
-        raise EnginesError(
-            f"expected validators with different names of letters and digits; came {', '.join(names)}"
-        )
-    for account in (administrator, *members, *((deployer,) if deployer is not None else ())):
-        if len(account) != _ADDRESS_BYTES:
-            raise EnginesError(f"expected accounts of 20 bytes; one has {len(account)}")
-    if (directory / DESCRIPTION_FILE).exists():
-        raise EnginesError(f"{directory} has a chain already: nothing was changed")
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    homes = [directory / "validators" / slug for slug in slugs]
-    identities = [make_validator_keys(binary, home, name) for home, name in zip(homes, names, strict=True)]
-    genesis_sha256 = _make_genesis(
-        binary, homes, administrator, members, evm_chain_id=evm_chain_id, deployer=deployer
-    )
-    ports = free_ports(3 * len(homes))
-    validators = tuple(
-        ValidatorPlace(home, name, str(identity["node_id"]), *ports[3 * number : 3 * number + 3])
-        for number, (home, name, identity) in enumerate(zip(homes, names, identities, strict=True))
-    )
-    for validator in validators:
-        configure_validator(binary, validator, validators, commit_timeout_milliseconds)
-    chain = BftChain(directory, binary, CHAIN_ID, evm_chain_id, genesis_sha256, validators)
-    atomic_write_private(directory / DESCRIPTION_FILE, describe_chain(chain))
-    return chain
-
-
 def open_chain(directory: Path, binary: Path) -> BftChain:
     """A chain from its directory, running or not.
 
@@ -293,67 +227,6 @@ def describe_chain(chain: BftChain) -> bytes:
         },
         option=orjson.OPT_INDENT_2,
     )
-
-
-def make_validator_keys(binary: Path, home: Path, name: str) -> dict[str, Any]:
-    """A validator's keys, made once; the public half."""
-    public_half = home / "validator.json"
-    if not public_half.exists():
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        run_program(binary, home, "init", "--home", str(home), "--name", name)
-    found: dict[str, Any] = orjson.loads(public_half.read_bytes())
-    return found
-
-
-def _make_genesis(
-    binary: Path,
-    homes: Sequence[Path],
-    administrator: bytes,
-    members: Sequence[bytes],
-    *,
-    evm_chain_id: int,
-    deployer: bytes | None,
-) -> str:
-    """The genesis as each validator makes it for itself; its SHA-256 in hexadecimal, the same for all."""
-    began = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    given = ["--chain-id", CHAIN_ID, "--evm-chain-id", str(evm_chain_id), "--genesis-time", began]
-    given += ["--administrator", "0x" + administrator.hex()]
-    given += [] if deployer is None else ["--deployer", "0x" + deployer.hex()]
-    given += [part for member in members for part in ("--member", "0x" + member.hex())]
-    given += [part for home in homes for part in ("--validator", str(home / "validator.json"))]
-    digests = {
-        str(run_program(binary, home, "genesis", *given, "--out", str(home / "genesis.json"))["sha256"])
-        for home in homes
-    }
-    if len(digests) != 1:
-        raise EngineFailed(f"the validators made different genesis files: {', '.join(sorted(digests))}")
-    return digests.pop()
-
-
-def configure_validator(
-    binary: Path,
-    validator: ValidatorPlace,
-    validators: Sequence[ValidatorPlace],
-    commit_timeout_milliseconds: int | None = None,
-) -> None:
-    """Writes a validator's configuration, with all others as its peers and allowed nodes; it may run.
-
-    It reads the list of allowed nodes at each connection, and the rest when it starts.
-
-    Raises:
-        EngineFailed: the program refuses, such as for another chain's genesis.
-    """
-    home = validator.directory
-    given = ["--home", str(home), "--genesis", str(home / "genesis.json")]
-    given += ["--p2p-listen", f"127.0.0.1:{validator.p2p_port}"]
-    given += ["--json-rpc", f"127.0.0.1:{validator.json_rpc_port}"]
-    given += ["--comet-rpc", f"127.0.0.1:{validator.comet_rpc_port}"]
-    for other in validators:
-        if other is not validator:
-            given += ["--peer", f"{other.node_id}@127.0.0.1:{other.p2p_port}"]
-    if commit_timeout_milliseconds is not None:
-        given += ["--commit-timeout", f"{commit_timeout_milliseconds}ms"]
-    run_program(binary, home, "configure", *given)
 
 
 def run_program(binary: Path, home: Path, *arguments: str) -> dict[str, Any]:

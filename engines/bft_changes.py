@@ -9,15 +9,8 @@ import shutil
 from dataclasses import replace
 
 from crypto.private_file import atomic_write_private
-from engines.bft import (
-    DESCRIPTION_FILE,
-    BftChain,
-    ValidatorPlace,
-    configure_validator,
-    describe_chain,
-    make_validator_keys,
-    slug_of,
-)
+from engines.bft import DESCRIPTION_FILE, BftChain, ValidatorPlace, describe_chain, slug_of
+from engines.bft_ceremony import configure_validator, make_validator_keys
 from engines.errors import EnginesError
 from engines.ports import free_ports
 

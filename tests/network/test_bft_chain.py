@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from chain_fixtures import Key, LedgerWorld, Validators
 
-from engines.bft import DESCRIPTION_FILE, create_chain, open_chain
+from engines.bft import DESCRIPTION_FILE, open_chain
+from engines.bft_ceremony import create_chain
 from engines.errors import EngineFailed, EnginesError
 from ledger import calls
 from ledger.errors import RpcRefused
@@ -95,6 +96,22 @@ def test_create_chain_again_after_an_interruption_keeps_the_keys(own: Validators
         (validator.directory / "config" / "genesis.json").unlink()
     again = create_chain(tmp_path, own.running.binary, account, [account])
     assert [one.node_id for one in again.validators] == [one.node_id for one in first.validators]
+
+
+def test_create_chain_twice_gives_chains_that_take_nothing_signed_for_the_other(
+    own: Validators, tmp_path: Path
+) -> None:
+    """An account that was used for trying may be used again: its transactions carry the chain's number."""
+    account = Key.new().address
+    chains = [
+        create_chain(tmp_path / name, own.running.binary, account, [account]) for name in ("one", "two")
+    ]
+    assert len({chain.evm_chain_id for chain in [*chains, own.running]}) == 3
+    assert len({chain.chain_id for chain in [*chains, own.running]}) == 3
+    for chain in chains:
+        genesis = json.loads((chain.validators[0].directory / "genesis.json").read_bytes())
+        assert genesis["chain_id"] == chain.chain_id
+        assert str(chain.evm_chain_id) in json.dumps(genesis["app_state"])
 
 
 def test_create_chain_with_names_that_are_one_folder_is_refused(own: Validators, tmp_path: Path) -> None:

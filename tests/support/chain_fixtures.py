@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from coincurve import PrivateKey
 
-from engines.bft import BftChain, create_chain
+from engines.bft import BftChain
+from engines.bft_ceremony import create_chain
 from engines.binaries import find_binary
 from engines.errors import EngineNotBuilt
 from ledger import calls, messages
