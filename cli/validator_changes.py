@@ -2,9 +2,11 @@
 
 import re
 import time
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from cli.chain_decisions import ChainDecisions
 from cli.errors import CommandError
@@ -25,7 +27,7 @@ from node.config import CONFIG_FILE
 CATCH_UP_SECONDS = 300.0
 POWER_SECONDS = 60.0
 _NEAR_BLOCKS = 2
-_RPC_URLS = re.compile(r"^rpc_urls = .*$", re.MULTILINE)
+_ENDPOINTS = re.compile(r"\s*(\"rpc_urls?\"|'rpc_urls?'|rpc_urls?)\s*=")
 
 
 def add_validator(
@@ -147,17 +149,60 @@ def _tell_nodes(place: NetworkPlace) -> None:
     """Give each node of this machine the new list of endpoints; it is read when the node starts."""
     from cli.network_setup import own_first
 
+    refusals = []
     for member in place.members:
         path = member.directory / CONFIG_FILE
         if path.exists():
-            write_endpoints(path, own_first(place, member))
+            try:
+                write_endpoints(path, own_first(place, member))
+            except CommandError as error:
+                refusals.append(str(error))
+    if refusals:
+        raise CommandError("; ".join(refusals), ExitCode.BAD_INPUT)
 
 
 def write_endpoints(config: Path, urls: tuple[str, ...]) -> None:
-    """Replace the endpoints in a node's settings, and nothing else of them."""
+    """Replace the endpoints in a node's settings, and nothing else of them.
+
+    Raises:
+        CommandError: they are written in a way that cannot be replaced; nothing was changed.
+    """
     from crypto.private_file import atomic_write_private
 
+    text = config.read_text()
     line = "rpc_urls = [" + ", ".join(f'"{url}"' for url in urls) + "]"
-    text, count = _RPC_URLS.subn(lambda _match: line, config.read_text(), count=1)
-    if count:
-        atomic_write_private(config, text.encode())
+    replaced = _replace_endpoints(text, line)
+    before, after = _parsed(text), _parsed(replaced)
+    wanted = {**(before or {}), "rpc_urls": list(urls)}
+    wanted.pop("rpc_url", None)
+    if before is None or after != wanted:
+        raise CommandError(
+            _(
+                "{path}: its endpoints cannot be replaced as they are written. Write this instead: {line}"
+            ).format(path=config, line=line),
+            ExitCode.BAD_INPUT,
+        )
+    atomic_write_private(config, replaced.encode())
+
+
+def _replace_endpoints(text: str, line: str) -> str:
+    """The text with this line for what names endpoints, over however many lines that goes."""
+    lines, kept, place = text.splitlines(keepends=True), list[str](), None
+    while lines:
+        if not _ENDPOINTS.match(lines[0]):
+            kept.append(lines.pop(0))
+            continue
+        place = len(kept) if place is None else place
+        # What is written for a key ends where it can be read.
+        ends = (end for end in range(1, len(lines) + 1) if _parsed("".join(lines[:end])) is not None)
+        del lines[: next(ends, 1)]
+    if place is not None:
+        kept.insert(place, line + "\n")
+    return "".join(kept)
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return None
