@@ -6,16 +6,16 @@ the file travels, and the same file again is found before it does.
 
 import hmac
 import secrets
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from ledger.entities import Record
 from node.blocks import BlockService
 from node.collaborators import SYSTEM_CLOCK, Clock, Keyrings, Ledger, OwnKeys, Patients
-from node.errors import InvalidRequest, NotFound, TooMany, Unprocessable
+from node.errors import InvalidRequest, NotFound, Unprocessable
 from node.file_sealing import FileSealing, SealedFile
 from node.ledger_view import require_advancing
+from node.personal_entries import PersonalEntries
 from node.publication_book import PublicationBook
 from node.publication_steps import PublicationSteps
 from node.sealing import CustodyPlan, new_identity
@@ -30,7 +30,8 @@ from records import (
 from vocabulary import Category, DayPeriod
 from wire.staff import FileAnnouncement, FileUpload, Publication
 
-ANNOUNCEMENTS = 256
+ANNOUNCEMENTS_A_PERSON = 32
+MOST_ANNOUNCEMENTS = 1024
 ANNOUNCED_SECONDS = 900
 
 
@@ -43,8 +44,6 @@ class Announced:
     content_digest: bytes
     supersedes: bytes | None
     tag: bytes
-    staff_id: str
-    expires_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +98,9 @@ class FilePublisher:
         self._means = _Means(keys, ledger, patients, keyrings, blocks, book, steps, clock)
         self._limit_bytes = limit_bytes
         self._new_stopwatch = new_stopwatch
-        self._lock = threading.Lock()
-        self._announced: dict[str, Announced] = {}
+        self._announced: PersonalEntries[Announced] = PersonalEntries(
+            clock, most_a_person=ANNOUNCEMENTS_A_PERSON, most=MOST_ANNOUNCEMENTS
+        )
 
     def announce(self, staff_id: str, identifier: PatientIdentifier, file: FileAnnouncement) -> FileUpload:
         """Where this file of the patient with this identifier may be put; or its publication, when it was published.
@@ -125,21 +125,9 @@ class FilePublisher:
         means.book.plan(patient)
         means.keyrings.current_keyring(patient)
         means.blocks.require_room(payload.content_bytes)
-        upload_id, now = secrets.token_hex(16), means.clock()
-        announced = Announced(
-            patient,
-            payload,
-            file.content_digest,
-            file.supersedes,
-            tag,
-            staff_id,
-            now + ANNOUNCED_SECONDS,
-        )
-        with self._lock:
-            self._announced = {key: each for key, each in self._announced.items() if each.expires_at > now}
-            if len(self._announced) >= ANNOUNCEMENTS:
-                raise TooMany(f"expected at most {ANNOUNCEMENTS} announced files; so many wait to be sent")
-            self._announced[upload_id] = announced
+        upload_id = secrets.token_hex(16)
+        announced = Announced(patient, payload, file.content_digest, file.supersedes, tag)
+        self._announced.put(staff_id, upload_id, announced, means.clock() + ANNOUNCED_SECONDS)
         return FileUpload(upload_id=upload_id, publication=None)
 
     def receive(self, staff_id: str, upload_id: str) -> "ReceivedFile":
@@ -148,19 +136,15 @@ class FilePublisher:
         Raises:
             NotFound: nothing was announced under this id by this person, or too long ago.
         """
-        with self._lock:
-            announced = self._announced.get(upload_id)
-        if (
-            announced is None
-            or announced.expires_at <= self._means.clock()
-            or not hmac.compare_digest(announced.staff_id.encode(), staff_id.encode())
-        ):
+        announced = self._announced.get(staff_id, upload_id)
+        if announced is None:
             raise NotFound("no file was announced under this id, or too long ago: announce it again")
-        return ReceivedFile(self._means, announced, self._new_stopwatch(), lambda: self._forget(upload_id))
-
-    def _forget(self, upload_id: str) -> None:
-        with self._lock:
-            self._announced.pop(upload_id, None)
+        return ReceivedFile(
+            self._means,
+            announced,
+            self._new_stopwatch(),
+            lambda: self._announced.remove(staff_id, upload_id),
+        )
 
     def _described(self, file: FileAnnouncement) -> FilePayload:
         try:

@@ -8,7 +8,7 @@ from io import BytesIO
 
 import httpx
 import pytest
-from files_flow import DAY, Noise, announce, announcement, download, publish_file, send
+from files_flow import DAY, Noise, announce, announcement, download, publish_file, send, staff_id_of
 from node_fixtures import Member, Network
 from node_processes import wait_until
 from records_flow import Case, bundle, observation
@@ -266,7 +266,7 @@ def test_unneeded_blocks_of_a_killed_upload_are_swept_when_old(case, monkeypatch
     files, blocks = case.provider.node.records.files, case.provider.node.records.blocks
     kept = blocks_of(case.provider)
     upload_id = upload_of(case, CONTENT)
-    received = files.receive(files._announced[upload_id].staff_id, upload_id)
+    received = files.receive(staff_id_of(case.provider), upload_id)
     for start in range(0, 3 * MIB, MIB):
         received.write(CONTENT[start : start + MIB])
     received._sealing._arriving.flush()  # and then the process was gone, without close
@@ -299,7 +299,8 @@ def test_fetch_after_the_permits_time_is_refused(case, monkeypatch):
     reader = case.network.members[1]
     case.grant(reader)
     (record,) = case.read(reader).records
-    monkeypatch.setattr(reader.node.records.downloads, "_clock", lambda: record.download.expires_at + 1)
+    later = record.download.expires_at + 1
+    monkeypatch.setattr(reader.node.records.downloads._opened, "_clock", lambda: later)
     assert download(reader, record).status_code == 404
 
 

@@ -91,3 +91,9 @@ def publish_file(case: Case, content: bytes | Noise, **changes: Any) -> Publicat
 def download(member: Member, record: ReadRecord) -> httpx.Response:
     assert record.download is not None, record
     return member.call("GET", f"/staff/downloads/{record.download.download_id}", staff=True)
+
+
+def staff_id_of(member: Member) -> str:
+    person = member.node.staff.by_token(member.staff_token)
+    assert person is not None
+    return person.staff_id
