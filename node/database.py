@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, create_engine, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -14,6 +14,7 @@ from node import database_postgres as postgres
 from node import database_sqlite as sqlite
 from node.database_errors import DatabaseFull, DatabaseUnavailable, foreseen
 from node.errors import ConfigurationError, NodeError
+from node.tables import takeovers
 
 PATIENCE_SECONDS = 3.0
 """For how long after the database went away a caller waits for it to come back, as in a restart."""
@@ -22,6 +23,10 @@ CLAIM_SECONDS = 10.0
 FULL_SECONDS = 30.0
 """For how long a write that found no room makes the node not ready."""
 _LOOK_AGAIN_SECONDS = 0.1
+
+
+class TakenOver(DatabaseUnavailable):
+    """Another process runs the node on this database now; this one can do nothing but end."""
 
 
 class Database:
@@ -63,6 +68,8 @@ class Database:
         self._away_since: float | None = None
         self._full_at = float("-inf")
         self._claim: Connection | None = None
+        self._takeover: int | None = None
+        """The count of takeovers when this process took over; None when it did not."""
         self._claiming = threading.Lock()
 
     def migrate(self) -> None:
@@ -72,15 +79,30 @@ class Database:
             ConfigurationError: a newer program wrote the database, it cannot be opened, or it would not keep what it
                 acknowledged.
         """
-        try:
-            with self.begin() as connection:
-                if self._on_postgres:
-                    postgres.require_durable(connection)
-                _migrations().upgrade(connection)
-        except ConfigurationError:
-            raise
-        except (SQLAlchemyError, NodeError) as error:
-            raise ConfigurationError(f"the node's database cannot be used: {error}") from error
+        with _in_words_of_settings():
+            self._migrate()
+
+    def take_over(self) -> None:
+        """Makes this process the only one that runs the node on the database, and then the schema its program's.
+
+        From then on ``begin`` refuses once another process has taken over, which can only be after this one's session
+        ended, in a restart of the server say.
+
+        Raises:
+            ConfigurationError: as ``migrate``, or another process runs a node on this database; nothing was changed.
+        """
+        with _in_words_of_settings():
+            self.claim()
+            self._takeover = self._migrate(taking_over=True)
+
+    def _migrate(self, *, taking_over: bool = False) -> int:
+        with self.begin() as connection:
+            if self._on_postgres:
+                postgres.require_durable(connection)
+            _migrations().upgrade(connection)
+            if taking_over:
+                connection.execute(update(takeovers).values(number=takeovers.c.number + 1))
+            return int(connection.execute(select(takeovers.c.number)).scalar_one())
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -91,6 +113,7 @@ class Database:
         with self._translated(), self._connected(writing=True) as connection, connection.begin():
             if self._on_postgres:
                 postgres.wait_for_writers(connection)
+                self._require_not_taken_over(connection)
             yield connection
 
     @contextmanager
@@ -108,7 +131,7 @@ class Database:
 
     def claim(self) -> None:
         """Makes this process the only running node on the database, until it ends or ``close``; again asks whether
-        it still is. SQLite's file lies in the node's directory, which has a lock of its own.
+        it still is, and takes an ended claim anew. SQLite's file lies in the node's directory, which has a lock.
 
         Raises:
             ConfigurationError: another process runs a node on this database.
@@ -126,7 +149,7 @@ class Database:
                     # Detached: the pool must neither lend nor close it.
                     connection.detach()
                     self._claim = connection
-                    return
+                    break
                 connection.close()
                 if time.monotonic() > give_up_at:
                     raise ConfigurationError(
@@ -134,6 +157,16 @@ class Database:
                         "database of its own"
                     )
                 time.sleep(_LOOK_AGAIN_SECONDS)
+        with self.append() as connection:
+            self._require_not_taken_over(connection)
+
+    def _require_not_taken_over(self, connection: Connection) -> None:
+        if self._takeover is None:
+            return
+        if connection.execute(select(takeovers.c.number)).scalar_one() != self._takeover:
+            raise TakenOver(
+                "another process took this node's database over, and runs the node: this one writes nothing more"
+            )
 
     def problem(self) -> str | None:
         """What the node's operator should know, in words; None when nothing is wrong. A full database may still take
@@ -199,6 +232,16 @@ class Database:
             if isinstance(known, DatabaseFull):
                 self._full_at = time.monotonic()
             raise known from error
+
+
+@contextmanager
+def _in_words_of_settings() -> Iterator[None]:
+    try:
+        yield
+    except ConfigurationError:
+        raise
+    except (SQLAlchemyError, NodeError) as error:
+        raise ConfigurationError(f"the node's database cannot be used: {error}") from error
 
 
 def _migrations() -> ModuleType:

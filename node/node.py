@@ -16,7 +16,7 @@ from node.background import Following, Housekeeping
 from node.backups import Backups
 from node.block_store import open_block_store
 from node.config import NodeConfig
-from node.database import Database
+from node.database import Database, TakenOver
 from node.errors import ConfigurationError, NotInTime, Unavailable
 from node.follow_store import DatabaseFollowStore
 from node.grants import Grants
@@ -44,7 +44,7 @@ from node.stopwatch import NewStopwatch, Stopwatch
 PRUNE_SECONDS = 60.0
 STORE_SECONDS = 10.0
 RESUME_SECONDS = 10.0
-CLAIM_SECONDS = 5.0
+CLAIM_SECONDS = 1.0
 
 
 class Node:
@@ -73,7 +73,6 @@ class Node:
         self.deployment = read_deployment(config.path(config.deployment))
         self.identity = open_identity(config)
         self.database = Database(config.database)
-        self.database.migrate()
         self.metrics = Metrics()
         self.chain = connect(
             config.chain_urls, ENGINES[config.engine], self.deployment, config.rpc_confirmations
@@ -93,6 +92,9 @@ class Node:
         self.following = Following(follower, self.ledger, self._fail)
         self.housekeeping = Housekeeping(self.ledger.wait_until_read)
         self.repairs = Housekeeping(self.ledger.wait_until_read)
+        # By itself: whoever lost the database must know within moments, whatever else is under way.
+        self.claiming = Housekeeping(lambda _: True)
+        self.claiming.every(CLAIM_SECONDS, "holding the database alone", self._keep_claim)
 
     def _make_patient_services(self) -> None:
         database, ledger, identity = self.database, self.ledger, self.identity
@@ -154,7 +156,6 @@ class Node:
         )
         self.metrics.watch("phr_ready", "1 when the node can do its work", lambda: self.status.health().ready)
         self.housekeeping.every(RESUME_SECONDS, "sending transactions again", self.sender.resume)
-        self.housekeeping.every(CLAIM_SECONDS, "holding the database alone", self._keep_claim)
         # Whoever chooses custodians asks whether this node is ready, and it is not while its Kubo is down.
         self.housekeeping.every(
             STORE_SECONDS, "asking the block store for room", self._opened_store.free_bytes
@@ -184,16 +185,18 @@ class Node:
         )
 
     def start(self) -> None:
-        """Takes the directory's lock, follows the ledger and listens; returns when requests are answered.
+        """Takes lock and database, follows the ledger and listens; returns when requests are answered.
 
         A node that could not start is stopped.
 
         Raises:
-            ConfigurationError: another process runs this node, or the port is taken.
+            ConfigurationError: another process runs this node, the database cannot be used, or the port is taken.
         """
         try:
             self._lock = take_lock(self.config.directory)
-            self.database.claim()
+            # Before the schema is touched: another process may run the node, perhaps of an older version.
+            self.database.take_over()
+            self.claiming.start()
             self.following.start()
             self._listener.start()
             self.housekeeping.start()
@@ -218,6 +221,7 @@ class Node:
         self._listener.stop()
         self.housekeeping.stop()
         self.repairs.stop()
+        self.claiming.stop()
         self.following.stop()
         self.records.close()
         self._opened_store.close()
@@ -258,7 +262,7 @@ class Node:
     def _keep_claim(self) -> None:
         try:
             self.database.claim()
-        except ConfigurationError as error:
+        except (ConfigurationError, TakenOver) as error:
             self._fail(error)
 
     def _require_advancing(self) -> None:
@@ -281,6 +285,7 @@ class Node:
             *(() if problem is None else (problem,)),
             *self.housekeeping.problems(),
             *self.repairs.problems(),
+            *self.claiming.problems(),
         )
 
     def _final(self) -> tuple[float, float]:

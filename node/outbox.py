@@ -18,7 +18,8 @@ class DatabaseOutbox:
         """Keeps a transaction; adding the same hash again changes nothing."""
         row = {"nonce": nonce, "transaction_hash": transaction_hash, "raw": raw}
         try:
-            with self._database.append() as connection:
+            # ``begin``, though one statement: whoever lost the database must sign nothing more.
+            with self._database.begin() as connection:
                 connection.execute(outbox.insert().values(**row))
         except IntegrityError:
             if transaction_hash not in {entry.hash for entry in self.pending()}:

@@ -132,9 +132,8 @@ def _put_on_ledger(settings: NodeConfig, identity: Identity) -> int:
     deployment = read_deployment(settings.path(settings.deployment))
     database = Database(settings.database)
     try:
-        database.migrate()
         # On a database server no lock of a directory tells of a node that runs on another machine.
-        database.claim()
+        database.take_over()
         engine = ENGINES[settings.engine]
         with connect(settings.chain_urls, engine, deployment, settings.rpc_confirmations) as chain:
             check_deployment(chain, deployment)

@@ -53,6 +53,9 @@ schema_version = Table(
 )
 """For programs of before migrations: they refuse a database whose version is not 1. Alembic has a table of its own."""
 
+takeovers = Table("takeovers", metadata, Column("number", BigInteger, primary_key=True, autoincrement=False))
+"""One row: how often a process took the database over to run the node. Who finds another number writes no more."""
+
 events = Table(
     "events",
     metadata,

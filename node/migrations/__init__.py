@@ -20,6 +20,8 @@ from node.tables import schema_version
 BASELINE = "0001"
 _BEFORE_MIGRATIONS = 1
 """The version in ``schema_version`` that programs of before migrations wrote and ask for."""
+_ADDED_SINCE = {"replica_checks", "replica_losses", "takeovers"}
+"""Tables that the baseline has not."""
 
 
 def upgrade(connection: Connection, to: str = "head") -> None:
@@ -76,6 +78,12 @@ def _require_known(scripts: ScriptDirectory, heads: tuple[str, ...]) -> None:
 
 def _adopt(connection: Connection) -> None:
     """Takes over the database of a program of before migrations; its tables are those of the baseline."""
+    baseline = set(metadata.tables) - _ADDED_SINCE
+    if absent := baseline - set(inspect(connection).get_table_names()):
+        raise ConfigurationError(
+            f"expected the database of a node; came one with a table {schema_version.name} and without "
+            f"{', '.join(sorted(absent)[:3])}: give the node a database of its own"
+        )
     found = connection.execute(select(schema_version.c.version)).scalars().all()
     if found not in ([_BEFORE_MIGRATIONS], []):
         raise ConfigurationError(

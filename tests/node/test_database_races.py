@@ -23,7 +23,7 @@ from crypto.vault import seal_backup
 from ledger.transactions import SignedTransaction
 from node import database as database_module
 from node.backups import Backups, QuotaReached
-from node.database import Database
+from node.database import Database, TakenOver
 from node.deposits import DepositStore
 from node.errors import ConfigurationError, Conflict, TooMany, Unauthenticated
 from node.keyrings import CANDIDATES, Keyrings
@@ -343,3 +343,56 @@ def test_attack_second_node_on_one_database_is_refused_until_the_first_ends(
         databases[1].claim()
     databases[0].close()
     databases[1].claim()
+
+
+def end_sessions(of: TestDatabase) -> None:
+    """As a server does that restarts: every other session ends, and the locks that it held."""
+    with of.append() as connection:
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+@pytest.mark.skipif(not on_postgres(), reason="SQLite's file lies in the node's directory, which has a lock")
+def test_attack_node_that_lost_its_database_to_another_writes_nothing_and_never_takes_it_back(
+    databases: list[TestDatabase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "CLAIM_SECONDS", 0.3)
+    former, standby, operator = databases[:3]
+    former.take_over()
+    DatabaseOutbox(former).add(1, b"1" * 32, b"raw")
+    end_sessions(operator)
+    standby.take_over()
+    with pytest.raises(TakenOver):
+        DatabaseOutbox(former).add(2, b"2" * 32, b"raw")
+    with pytest.raises(ConfigurationError, match="another process runs a node"):
+        former.claim()
+    assert [entry.nonce for entry in DatabaseOutbox(standby).pending()] == [1]
+    standby.close()
+    with pytest.raises(TakenOver):
+        former.claim()
+
+
+@pytest.mark.skipif(not on_postgres(), reason="SQLite's file lies in the node's directory, which has a lock")
+def test_node_whose_session_ended_goes_on_when_nobody_took_over(databases: list[TestDatabase]) -> None:
+    node, operator = databases[:2]
+    node.take_over()
+    end_sessions(operator)
+    node.claim()
+    DatabaseOutbox(node).add(1, b"1" * 32, b"raw")
+    assert len(DatabaseOutbox(operator).pending()) == 1
+
+
+@pytest.mark.skipif(not on_postgres(), reason="SQLite's file lies in the node's directory, which has a lock")
+def test_second_node_that_may_not_run_leaves_the_schema_of_the_first(
+    databases: list[TestDatabase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "CLAIM_SECONDS", 0.3)
+    databases[0].take_over()
+    with databases[0].append() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0003'")
+    with pytest.raises(ConfigurationError, match="another process runs a node"):
+        databases[1].take_over()
+    with databases[1].read() as connection:
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one() == "0003"

@@ -193,10 +193,10 @@ def test_node_with_the_database_of_a_newer_program_does_not_open(tmp_path: Path)
         offline_again(tmp_path)
 
 
-def offline_again(directory: Path) -> object:
+def offline_again(directory: Path) -> None:
     from node.node import Node
 
-    return Node(NodeConfig.load(directory / "node"))
+    Node(NodeConfig.load(directory / "node")).start()
 
 
 def test_keys_made_before_the_deployment_are_the_ones_that_the_node_has(tmp_path: Path) -> None:

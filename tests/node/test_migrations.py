@@ -13,14 +13,18 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from database_fixtures import TestDatabase, new_database_url
 from node_fixtures import Network
+from node_offline import offline_node
 from records_flow import Case, observation
-from sqlalchemy import inspect, select, text
+from sqlalchemy import insert, inspect, select, text
 
 from node import migrations
-from node.database import Database
+from node.config import NodeConfig
+from node.database import Database, TakenOver
 from node.errors import ConfigurationError
+from node.node import Node
 from node.schema import metadata
 from node.tables import backups, schema_version
+from node.tables_custody import block_references, deposits
 
 BEFORE = Path(__file__).with_name("schema-1.sql")
 
@@ -141,6 +145,20 @@ def test_database_of_an_unknown_version_before_migrations_is_refused(old: Databa
         old.migrate()
 
 
+@pytest.mark.parametrize("versions", [[], [1]])
+def test_attack_database_of_another_program_with_such_a_table_is_refused_and_unchanged(
+    empty_database: TestDatabase, versions: list[int]
+) -> None:
+    with empty_database.begin() as connection:
+        connection.execute(text("CREATE TABLE schema_version (version INTEGER PRIMARY KEY)"))
+        for version in versions:
+            connection.execute(schema_version.insert().values(version=version))
+    with pytest.raises(ConfigurationError, match="without accesses, backups"):
+        empty_database.migrate()
+    with empty_database.read() as connection:
+        assert inspect(connection).get_table_names() == ["schema_version"]
+
+
 def test_migration_that_fails_leaves_the_old_version_whole(
     old: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,3 +236,44 @@ def test_node_restarts_into_the_migrated_schema_with_all_that_it_had(
     answer = member.call("GET", "/staff/patients", staff=True)
     assert case.patient.address.hex() in answer.text
     assert case.publish(observation(6.1)).state == "published"
+
+
+def test_second_start_beside_a_running_node_leaves_its_schema_alone(network: Network) -> None:
+    member = network.members[1]
+    with member.node.database.append() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0003'"))
+    with pytest.raises(ConfigurationError, match="runs already"):
+        Node(NodeConfig.load(member.directory)).start()
+    with member.node.database.append() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "0003"
+        connection.execute(text(f"UPDATE alembic_version SET version_num = '{migrations.newest()}'"))
+
+
+def test_references_that_no_deposit_stands_behind_end_with_the_fourth_version(
+    empty_database: TestDatabase,
+) -> None:
+    with empty_database.begin() as connection:
+        migrations.upgrade(connection, "0003")
+        references = [{"cid": "bafk", "holder": bytes(32)}, {"cid": "bafk", "holder": b"h" * 32}]
+        connection.execute(insert(block_references), references)
+        columns = {column.name: column.type.python_type() for column in deposits.c}
+        connection.execute(insert(deposits).values(columns | {"header_digest": b"h" * 32}))
+    empty_database.migrate()
+    with empty_database.read() as connection:
+        assert connection.scalars(select(block_references.c.holder)).all() == [b"h" * 32]
+
+
+def test_node_that_waits_for_its_ledger_ends_when_its_database_is_anothers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else is under way, and however long it takes."""
+    node = offline_node(tmp_path)
+
+    def taken_over() -> None:
+        raise TakenOver("another process")
+
+    with node:
+        assert not node.ended.is_set()
+        monkeypatch.setattr(node.database, "claim", taken_over)
+        assert node.ended.wait(60)
+        assert isinstance(node.failed, TakenOver)
