@@ -139,8 +139,11 @@ func genesisCommand() *cobra.Command {
 func configureCommand() *cobra.Command {
 	var settings node.Settings
 	cmd := &cobra.Command{
-		Use: "configure", Short: "Write this node's configuration and its list of allowed nodes", Args: cobra.NoArgs,
+		Use: "configure", Short: "Write this node's configuration; run again, it keeps what is not given", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := settings.KeepEarlier(cmd.Flags().Changed); err != nil {
+				return err
+			}
 			configured, err := node.Configure(settings)
 			if err != nil {
 				return err
@@ -155,7 +158,8 @@ func configureCommand() *cobra.Command {
 	cmd.Flags().StringVar(&settings.JSONRPC, "json-rpc", "127.0.0.1:8545", "loopback address for Ethereum JSON-RPC")
 	cmd.Flags().StringVar(&settings.CometRPC, "comet-rpc", "127.0.0.1:26657", "loopback address for status, propose and submit")
 	cmd.Flags().StringVar(&settings.Prometheus, "prometheus", "", "loopback address for CometBFT's metrics, such as 127.0.0.1:26660; none unless given")
-	cmd.Flags().StringArrayVar(&settings.Peers, "peer", nil, "ID@host:port of another node; repeat")
+	cmd.Flags().StringArrayVar(&settings.Peers, "peer", nil, "ID@host:port of another node; repeat. The ids become allowed-nodes.json where there is none")
+	cmd.Flags().BoolVar(&settings.ReplaceAllowedNodes, "replace-allowed-nodes", false, "let the ids of the peers, and no others, connect from now on")
 	cmd.Flags().DurationVar(&settings.CommitTimeout, "commit-timeout", node.DefaultCommitTimeout, "wait between blocks")
 	cmd.Flags().StringVar(&settings.Pruning, "pruning", "nothing", "of old state: nothing (archive), default, everything; events stay for ever")
 	cmd.Flags().StringVar(&settings.LogLevel, "log-level", "warn", "debug, info, warn or error")

@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -23,21 +24,6 @@ import (
 
 	"phr.example/chain/ceremony"
 )
-
-// Settings are what differs between nodes; everything else is fixed by Configure.
-type Settings struct {
-	Home          string        // the node's directory, made by phr-chain init
-	GenesisPath   string        // the genesis that all organisations compared
-	P2PListen     string        // host:port for the other nodes
-	P2PExternal   string        // host:port that the others dial, where it differs; may be empty
-	JSONRPC       string        // loopback host:port for the member's own software
-	CometRPC      string        // loopback host:port for status, propose and submit
-	Prometheus    string        // loopback host:port for CometBFT's metrics; none if empty
-	Peers         []string      // ID@host:port of every other node
-	CommitTimeout time.Duration // wait after a block before the next; sets the block interval
-	Pruning       string        // of old state: nothing (archive), default or everything; events are never pruned
-	LogLevel      string
-}
 
 // Fixed limits. One account may hold 512 waiting transactions where others need the room (a client has at
 // most 500 in flight), and all accounts together as many executable ones as are checked anew at every block;
@@ -74,11 +60,15 @@ type Configured struct {
 	NodeID        string   `json:"node_id"`
 	ChainID       string   `json:"chain_id"`
 	GenesisSHA256 string   `json:"genesis_sha256"`
-	AllowedNodes  []string `json:"allowed_nodes"`
+	AllowedNodes  []string `json:"allowed_nodes"` // the list as it is now
+	Added         []string `json:"added"`         // what this call put on it
+	Removed       []string `json:"removed"`       // what it took off
+	NotAllowed    []string `json:"not_allowed"`   // peers of the configuration that may not connect
 }
 
-// Configure writes genesis.json, config.toml, app.toml and allowed-nodes.json of a home directory. It
-// may be run again to change settings; it refuses to put another chain's genesis in the place of one.
+// Configure writes genesis.json, config.toml and app.toml of a home directory, and allowed-nodes.json where
+// there is none. It may be run again to change settings; it refuses to put another chain's genesis in the
+// place of one, and changes a list of allowed nodes only when it is asked to.
 func Configure(settings Settings) (*Configured, error) {
 	for flag, address := range map[string]string{"--json-rpc": settings.JSONRPC, "--comet-rpc": settings.CometRPC, "--prometheus": settings.Prometheus} {
 		if flag == "--prometheus" && address == "" {
@@ -97,6 +87,18 @@ func Configure(settings Settings) (*Configured, error) {
 	peerIDs, err := peerIDs(settings.Peers)
 	if err != nil {
 		return nil, err
+	}
+	list := allowedNodes(settings.Home)
+	before, err := list.read()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w; mend or remove it first", err)
+	}
+	allowed := before
+	if err != nil || settings.ReplaceAllowedNodes {
+		allowed = peerIDs
+	}
+	if len(allowed) == 0 && len(before) > 0 {
+		return nil, fmt.Errorf("--replace-allowed-nodes without a --peer would cut off all %d nodes of %s", len(before), list.path())
 	}
 	comet := cometConfig(settings, peerIDs)
 	if err := comet.ValidateBasic(); err != nil {
@@ -120,18 +122,28 @@ func Configure(settings Settings) (*Configured, error) {
 	if err := os.MkdirAll(filepath.Join(settings.Home, "data"), 0o700); err != nil {
 		return nil, err
 	}
-	cmtcfg.WriteConfigFile(filepath.Join(settings.Home, "config", "config.toml"), comet)
-	sdkconfig.SetConfigTemplate(sdkconfig.DefaultConfigTemplate + evmconfig.DefaultEVMConfigTemplate)
-	sdkconfig.WriteConfigFile(filepath.Join(settings.Home, "config", "app.toml"), appConfig(settings, summary.EVMChainID))
-	allowed, err := json.MarshalIndent(allowedNodesFile{Nodes: peerIDs}, "", "  ")
-	if err != nil {
+	config := filepath.Join(settings.Home, "config")
+	if err := writeThrough(filepath.Join(config, "config.toml"), func(path string) { cmtcfg.WriteConfigFile(path, comet) }); err != nil {
 		return nil, err
 	}
-	if err := writeDurably(allowedNodes(settings.Home).path(), append(allowed, '\n'), 0o644); err != nil {
+	sdkconfig.SetConfigTemplate(sdkconfig.DefaultConfigTemplate + evmconfig.DefaultEVMConfigTemplate)
+	app := appConfig(settings, summary.EVMChainID)
+	if err := writeThrough(filepath.Join(config, "app.toml"), func(path string) { sdkconfig.WriteConfigFile(path, app) }); err != nil {
+		return nil, err
+	}
+	if err := list.write(allowed); err != nil {
 		return nil, err
 	}
 	digest := sha256.Sum256(genesis)
-	return &Configured{settings.Home, string(nodeKey.ID()), summary.ChainID, hex.EncodeToString(digest[:]), peerIDs}, nil
+	return &Configured{
+		settings.Home, string(nodeKey.ID()), summary.ChainID, hex.EncodeToString(digest[:]),
+		allowed, without(allowed, before), without(before, allowed), without(peerIDs, allowed),
+	}, nil
+}
+
+// without returns the ids of one list that another does not have.
+func without(ids, others []string) []string {
+	return slices.DeleteFunc(append([]string{}, ids...), func(id string) bool { return slices.Contains(others, id) })
 }
 
 func placeGenesis(path string, genesis []byte) error {

@@ -64,6 +64,22 @@ func writeDurably(path string, content []byte, mode os.FileMode) (failure error)
 	return errors.Join(directory.Sync(), directory.Close())
 }
 
+// writeThrough replaces a file at once by what write, a library's function, writes at the path that it is given.
+func writeThrough(path string, write func(path string)) error {
+	directory, err := os.MkdirTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(directory) }() // what a crash leaves there is never read
+	written := filepath.Join(directory, filepath.Base(path))
+	write(written)
+	content, err := readLimited(written, maximumConfigBytes)
+	if err != nil {
+		return err
+	}
+	return writeDurably(path, content, 0o644)
+}
+
 // CometURL returns the URL of a configured node's CometBFT RPC.
 func CometURL(home string) (string, error) {
 	_, comet, err := load(home)

@@ -109,6 +109,65 @@ func TestConfigure_WritesFiles_ThatCloseEveryOtherDoor(t *testing.T) {
 	require.NoError(t, err, "it may be run again")
 }
 
+func ids(letters string) (list []string) {
+	for _, letter := range letters {
+		list = append(list, strings.Repeat(string(letter), 40))
+	}
+	return list
+}
+
+func TestConfigure_Again_ChangesTheListOfAllowedNodesOnlyWhenAsked(t *testing.T) {
+	first := settings(t)
+	configured, err := Configure(first)
+	require.NoError(t, err)
+	require.Equal(t, ids("a"), configured.Added)
+	list := allowedNodes(first.Home)
+	require.NoError(t, list.write(ids("bc"))) // as the operator does: a was cut off, b and c were let in
+
+	for _, peers := range [][]string{nil, {strings.Repeat("a", 40) + "@127.0.0.1:4"}} {
+		first.Peers = peers
+		configured, err = Configure(first)
+		require.NoError(t, err)
+		require.Equal(t, ids("bc"), configured.AllowedNodes)
+		require.Empty(t, append(configured.Added, configured.Removed...))
+		nodes, err := list.read()
+		require.NoError(t, err)
+		require.Equal(t, ids("bc"), nodes)
+	}
+	require.Equal(t, ids("a"), configured.NotAllowed, "a peer that may not connect is named")
+
+	first.ReplaceAllowedNodes = true
+	first.Peers = append(first.Peers, strings.Repeat("b", 40)+"@127.0.0.1:5")
+	configured, err = Configure(first)
+	require.NoError(t, err)
+	require.Equal(t, ids("ab"), configured.AllowedNodes)
+	require.Equal(t, ids("a"), configured.Added)
+	require.Equal(t, ids("c"), configured.Removed)
+
+	first.Peers = nil
+	_, err = Configure(first)
+	require.ErrorContains(t, err, "cut off all 2 nodes")
+	require.NoError(t, os.WriteFile(list.path(), []byte(`{"nodes":`), 0o600))
+	_, err = Configure(first)
+	require.ErrorContains(t, err, "mend or remove it")
+	left, err := filepath.Glob(filepath.Join(first.Home, "config", ".*"))
+	require.NoError(t, err)
+	require.Empty(t, left, "no temporary file is left")
+}
+
+func TestKeepEarlier_FlagsNotGiven_StayAsConfigured(t *testing.T) {
+	first := settings(t)
+	first.P2PExternal, first.Prometheus, first.CommitTimeout = "hospital.example:26656", "127.0.0.1:9", time.Second
+	again := Settings{Home: first.Home, GenesisPath: first.GenesisPath, Pruning: "default", P2PListen: "127.0.0.1:26656"}
+	require.NoError(t, again.KeepEarlier(func(string) bool { return false }))
+	require.Empty(t, again.Peers, "a home that was never configured has nothing to keep")
+	_, err := Configure(first)
+	require.NoError(t, err)
+	require.NoError(t, again.KeepEarlier(func(flag string) bool { return flag == "pruning" }))
+	first.Pruning = "default"
+	require.Equal(t, first, again)
+}
+
 func TestConfigure_UnfitSettings_AreRefusedAndNothingIsWritten(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*testing.T, *Settings)

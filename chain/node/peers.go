@@ -40,6 +40,14 @@ func (home allowedNodes) read() ([]string, error) {
 	return allowed.Nodes, nil
 }
 
+func (home allowedNodes) write(nodes []string) error {
+	content, err := json.MarshalIndent(allowedNodesFile{Nodes: nodes}, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeDurably(home.path(), append(content, '\n'), 0o644)
+}
+
 // permit returns an error unless the file lists the node id; without a readable file nobody may connect.
 func (home allowedNodes) permit(nodeID string) error {
 	nodes, err := home.read()
