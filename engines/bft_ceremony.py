@@ -144,7 +144,7 @@ def configure_validator(
         EngineFailed: the program refuses, such as for another chain's genesis.
     """
     home = validator.directory
-    given = ["--home", str(home), "--genesis", str(home / "genesis.json")]
+    given = ["--home", str(home), "--genesis", str(home / "genesis.json"), "--replace-allowed-nodes"]
     given += ["--p2p-listen", f"127.0.0.1:{validator.p2p_port}"]
     given += ["--json-rpc", f"127.0.0.1:{validator.json_rpc_port}"]
     given += ["--comet-rpc", f"127.0.0.1:{validator.comet_rpc_port}"]
