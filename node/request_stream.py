@@ -14,6 +14,9 @@ from node.errors import InvalidRequest, TooLarge
 PIECE_BYTES = 1024 * 1024
 IDLE_SECONDS = 30.0
 """How long a sender may be silent."""
+GRACE_SECONDS = 30.0
+LEAST_BYTES_PER_SECOND = 64 * 1024
+"""A sender whom this node waited for longer than its bytes have earned, beyond ``GRACE_SECONDS``, is cut off."""
 TRANSFER_SECONDS = 1800.0
 """How long a whole body may take: less than blocks wait for what needs them (``node.blocks``)."""
 
@@ -28,21 +31,25 @@ async def pieces(request: Request, content_bytes: int) -> AsyncIterator[bytes]:
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > content_bytes:
         raise _too_large(content_bytes)
-    gathered, received_bytes = bytearray(), 0
-    stream = aiter(request.stream())
-    deadline = asyncio.get_running_loop().time() + TRANSFER_SECONDS
+    gathered, received_bytes, waited_seconds = bytearray(), 0, 0.0
+    stream, now = aiter(request.stream()), asyncio.get_running_loop().time
+    deadline = now() + TRANSFER_SECONDS
     while True:
+        # Only the time that the sender takes counts against it, not what the work on a piece takes.
+        patience_seconds = GRACE_SECONDS + received_bytes / LEAST_BYTES_PER_SECOND - waited_seconds
+        began_at = now()
         try:
-            left_seconds = deadline - asyncio.get_running_loop().time()
-            async with asyncio.timeout(max(0.0, min(IDLE_SECONDS, left_seconds))):
+            async with asyncio.timeout(max(0.0, min(IDLE_SECONDS, patience_seconds, deadline - began_at))):
                 chunk = await anext(stream, None)
         except TimeoutError:
             raise InvalidRequest(
-                f"expected the body without pauses of {IDLE_SECONDS:.0f} s, within {TRANSFER_SECONDS:.0f} s",
+                f"expected the body without pauses of {IDLE_SECONDS:.0f} s, with {LEAST_BYTES_PER_SECOND} bytes a second, "
+                f"within {TRANSFER_SECONDS:.0f} s",
                 code="body-too-slow",
             ) from None
         except ClientDisconnect:
             raise InvalidRequest("the connection ended before the whole body had come") from None
+        waited_seconds += now() - began_at
         if chunk is None:
             break
         received_bytes += len(chunk)

@@ -1,5 +1,6 @@
 """Clients that do not read their answers, or never end their bodies: they cost others nothing, and are let go of."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -9,11 +10,11 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response, StreamingResponse
 
 from node import app as app_module
-from node import http_protocol, lingering
+from node import http_protocol, lingering, request_stream
 from node.app import create_app
 from node.lanes import LaneBounds
 from node.listener import Listener
@@ -26,6 +27,7 @@ PIECE_BYTES = 256 * 1024
 SMALL_LANES = (
     LaneBounds("work", r"\w+ /work", 2, 6, 2.0),
     LaneBounds("downloads", r"GET /downloads", 1, 1, 0.3, from_start=True, until_sent=True),
+    LaneBounds("files", r"PUT /files", 1, 1, 0.3, from_start=True),
     LaneBounds("public", r"", 1, 7, 2.0, from_start=True),
 )
 
@@ -34,6 +36,8 @@ SMALL_LANES = (
 class Server:
     listener: Listener
     metrics: Metrics
+    pause_seconds: float = 0.0
+    """How long the work on a piece of an upload takes."""
 
     @property
     def address(self) -> tuple[str, int]:
@@ -49,6 +53,9 @@ class Server:
 
     def under_way(self, lane: str) -> float:
         return self.metrics.registry.get_sample_value("phr_requests_under_way", {"lane": lane}) or 0.0
+
+    def refused(self, code: str) -> float:
+        return self.metrics.registry.get_sample_value("phr_refusals_total", {"code": code}) or 0.0
 
     @property
     def answered(self) -> int:
@@ -91,10 +98,19 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     def work(body: bytes = Depends(read)) -> int:
         return len(body)
 
+    @routes.put("/files")
+    async def receive(request: Request) -> int:
+        received = 0
+        async for piece in request_stream.pieces(request, int(request.headers["content-length"])):
+            await asyncio.sleep(running.pause_seconds)
+            received += len(piece)
+        return received
+
     metrics = Metrics()
     listener = Listener(create_app([routes], metrics), "127.0.0.1", 0)
+    running = Server(listener, metrics)
     listener.start()
-    yield Server(listener, metrics)
+    yield running
     listener.stop()
 
 
@@ -248,3 +264,38 @@ def test_attack_refused_request_whose_body_dribbles_holds_no_turn(server, socket
             assert json.loads(server.get("/ledger").content) == "ledger"
         finally:
             ended.set()
+
+
+def upload(server: Server, piece_bytes: int, count: int) -> int:
+    """Sends a file in pieces with pauses; the status of the answer, 0 where there was none."""
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(count):
+            yield bytes(piece_bytes)
+            threading.Event().wait(0.02)
+
+    try:
+        return httpx.put(
+            f"http://127.0.0.1:{server.listener.port}/files",
+            content=pieces(),
+            headers={"Content-Length": str(piece_bytes * count)},
+            timeout=60,
+            trust_env=False,
+        ).status_code
+    except httpx.HTTPError:
+        return 0
+
+
+def test_attack_upload_that_dribbles_is_cut_off(server, monkeypatch):
+    """No pause is long enough to count as idle, and the whole would take hours."""
+    monkeypatch.setattr(request_stream, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(lingering, "LINGER_SECONDS", 0.1)
+    assert upload(server, piece_bytes=1, count=500) in (0, 400)
+    assert server.refused("body-too-slow") == 1
+
+
+def test_upload_that_comes_fast_enough_is_taken_however_slowly_it_is_dealt_with(server, monkeypatch):
+    monkeypatch.setattr(request_stream, "GRACE_SECONDS", 4.0)
+    monkeypatch.setattr(request_stream, "LEAST_BYTES_PER_SECOND", 10**9)
+    server.pause_seconds = 0.8
+    assert upload(server, piece_bytes=request_stream.PIECE_BYTES, count=6) == 200
