@@ -19,13 +19,15 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from crypto.private_file import read_private
-from crypto.streamed_payload import MAX_CONTENT_BYTES
 from ledger.engine import ENGINES
 from node.errors import ConfigurationError
 from node.request_body import faults
 
 CONFIG_FILE = "node.toml"
 LARGEST_FILE_BYTES = 2 * 1024**3
+MOST_FILE_BYTES = 7 * 1024**3
+"""A custodian keeps 8 GiB of a member's blocks that wait for their deposit (``node.blocks``): more could be published
+from here and deposited nowhere."""
 _URL_FILE_BYTES = 4096
 
 
@@ -80,7 +82,7 @@ class NodeConfig(BaseSettings):
     Never fewer than one more than open it, where there is one."""
     backup_quota_bytes: int = Field(default=10 * 1024**3, ge=0)
     """How much room wallets' backups may take here."""
-    largest_file_bytes: int = Field(default=LARGEST_FILE_BYTES, ge=1, le=MAX_CONTENT_BYTES)
+    largest_file_bytes: int = Field(default=LARGEST_FILE_BYTES, ge=1, le=MOST_FILE_BYTES)
     """The largest file that staff may publish as it is (an image, a genome)."""
     free_disk_bytes: int = Field(default=256 * 1024**2, ge=0)
     """Deposits and blocks are refused when less room than this is left."""

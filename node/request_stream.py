@@ -43,8 +43,8 @@ async def pieces(request: Request, content_bytes: int) -> AsyncIterator[bytes]:
                 chunk = await anext(stream, None)
         except TimeoutError:
             raise InvalidRequest(
-                f"expected the body without pauses of {IDLE_SECONDS:.0f} s, with {LEAST_BYTES_PER_SECOND} bytes a second, "
-                f"within {TRANSFER_SECONDS:.0f} s",
+                f"expected a body without pauses of {IDLE_SECONDS:.0f} s, with {LEAST_BYTES_PER_SECOND} bytes a second "
+                f"and within {TRANSFER_SECONDS:.0f} s",
                 code="body-too-slow",
             ) from None
         except ClientDisconnect:
