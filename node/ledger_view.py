@@ -1,5 +1,6 @@
 """What every service sees of the ledger: one consistent state at a final block, and the events behind it."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -36,8 +37,9 @@ class FinalBlock:
 class Snapshot:
     """The replayed state at one final block. The state is never changed afterwards: read it, do not write to it.
 
-    ``age_seconds`` counts by this node's own clock since the final head was last seen to advance; infinite before
-    it ever was.
+    ``age_seconds`` counts by this node's own clock since the final head was last seen to advance. Before it ever was,
+    it is infinite for ``HALTED_SECONDS`` after the start, and then what is certain: since the start at least, or since
+    the head's own time.
     """
 
     state: LedgerState
@@ -89,7 +91,7 @@ def require_advancing(age_seconds: float) -> None:
     """Refuses, before anything is begun, what needs a chain that makes blocks.
 
     Args:
-        age_seconds: Since when the final head has not advanced; infinite where it was never seen to, after a start.
+        age_seconds: Since when the final head has not advanced; infinite shortly after a start, when nobody knows.
 
     Raises:
         ledger.ChainHalted: the head stands still for longer than custodians accept.
@@ -112,6 +114,7 @@ class LedgerView:
         *,
         wake: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """A view that shows nothing until the first :meth:`publish`.
 
@@ -119,12 +122,14 @@ class LedgerView:
             fetch_block: the chain's block of a number, for times that no stored event carries.
             wake: makes whoever publishes look at the chain at once; called when somebody waits.
             clock: seconds that never go back.
+            wall_clock: this machine's, in POSIX seconds.
         """
         self.scope = scope
         self._database = database
         self._fetch_block = fetch_block
         self._wake = wake
-        self._clock = clock
+        self._clock, self._wall_clock = clock, wall_clock
+        self._made_at = clock()
         self._changed = threading.Condition()
         self._current: tuple[LedgerState, FinalBlock] | None = None
         self._advanced_at = 0.0
@@ -244,7 +249,13 @@ class LedgerView:
         if self._current is None:
             raise Unavailable("the node has not read the ledger yet: ask again in a moment", code="not-ready")
         state, final = self._current
-        return Snapshot(state, final, self._clock() - self._advanced_at)
+        return Snapshot(state, final, self._age_seconds(final))
+
+    def _age_seconds(self, final: FinalBlock) -> float:
+        age_seconds, up_seconds = self._clock() - self._advanced_at, self._clock() - self._made_at
+        if math.isfinite(age_seconds) or up_seconds <= HALTED_SECONDS:
+            return age_seconds
+        return max(up_seconds, self._wall_clock() - final.time)
 
     def _one_event(self, name: str, *conditions: object) -> Event | None:
         statement = select(events.c.body).where(events.c.name == name, *conditions)  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ledger import calls, events
 from ledger.chain import Chain
-from ledger.errors import ChainReplaced
+from ledger.errors import ChainHalted, ChainReplaced
 from ledger.follow import Checkpoint, Follower
 from ledger.messages import NO_RECORD, AccessGroup
 from node import event_codec, tables
@@ -25,7 +25,7 @@ from node.background import Following
 from node.database import Database
 from node.errors import NotInTime, Unavailable
 from node.follow_store import DatabaseFollowStore
-from node.ledger_view import FinalBlock, LedgerView
+from node.ledger_view import HALTED_SECONDS, FinalBlock, LedgerView, require_advancing
 from vocabulary import Category, Purpose, Reason, Role
 
 
@@ -157,6 +157,31 @@ def test_age_grows_while_the_head_stands_and_falls_when_it_moves(
     view.publish(ledger_world.state(), FinalBlock(2, b"\x02" * 32, 2), 100.0)
     now[0] = 131.0
     assert view.snapshot().age_seconds == 41.0
+
+
+def test_head_that_was_never_seen_to_advance_is_taken_for_a_halted_one_when_the_start_is_long_ago(
+    ledger_world: LedgerWorld, database: Database
+) -> None:
+    """A node that was started while it is cut off must begin nothing: its head is as old as it says at least."""
+    now = [100.0]
+    view = LedgerView(
+        database,
+        ledger_world.scope,
+        ledger_world.chain.block,
+        clock=lambda: now[0],
+        wall_clock=lambda: 7000.0,
+    )
+    view.publish(ledger_world.state(), FinalBlock(1, b"\x01" * 32, 1000), float("-inf"))
+    now[0] += HALTED_SECONDS
+    require_advancing(view.snapshot().age_seconds)
+    now[0] += 1
+    assert view.snapshot().age_seconds == 6000.0
+    with pytest.raises(ChainHalted):
+        require_advancing(view.snapshot().age_seconds)
+    view.publish(ledger_world.state(), FinalBlock(2, b"\x02" * 32, 9000), float("-inf"))
+    assert view.snapshot().age_seconds == HALTED_SECONDS + 1  # whatever the clocks of others say
+    view.publish(ledger_world.state(), FinalBlock(3, b"\x03" * 32, 9001), now[0])
+    require_advancing(view.snapshot().age_seconds)
 
 
 class Watched:
