@@ -4,8 +4,9 @@ An endpoint that fails rests, one that tells something else than enough others i
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TypeVar
 
@@ -24,6 +25,8 @@ from ledger.errors import (
 )
 from ledger.follow import Checkpoint
 
+CALLS_AT_ONCE = 8
+"""How many calls one endpoint is asked at the same time."""
 SECOND_LOOK_SECONDS = 0.25
 """How long after a difference all are asked again: an endpoint may be just behind."""
 _Answer = TypeVar("_Answer")
@@ -41,12 +44,16 @@ class Asking:
         *,
         confirmations: int,
         call_seconds: float,
+        hedge_seconds: float,
+        patience_seconds: float,
     ) -> None:
         """Asks nobody yet.
 
         Args:
             confirmations: how many must tell the same before it is believed.
             call_seconds: how long one of them may take over a call, however slowly its bytes drip.
+            hedge_seconds: after how long another one is asked in the stead of one that has not answered.
+            patience_seconds: how long one is waited for where enough others have answered and all were asked.
         """
         self.endpoints = tuple(endpoints)
         self.confirmations = confirmations
@@ -54,12 +61,15 @@ class Asking:
         """The last block that was taken in: an endpoint that has another one in its place is not believed."""
         self._deployment = deployment
         self._call_seconds = call_seconds
-        self._pool = ThreadPoolExecutor(4 * len(endpoints), "endpoints")
+        self._hedge_seconds = hedge_seconds
+        self._patience_seconds = patience_seconds
+        # One's calls that do not end take no thread from the others.
+        self._pools = {one: ThreadPoolExecutor(CALLS_AT_ONCE, "endpoint") for one in endpoints}
 
     def close(self) -> None:
         """Closes all connections."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for endpoint in self.endpoints:
+        for endpoint, pool in self._pools.items():
+            pool.shutdown(wait=False, cancel_futures=True)
             endpoint.chain.close()
 
     def problems(self) -> tuple[str, ...]:
@@ -68,38 +78,31 @@ class Asking:
 
     def any(self, ask: Callable[[Endpoint], _Answer]) -> _Answer:
         """The first answer; a refusal only when a second endpoint does not answer otherwise."""
-        failures: list[LedgerError] = []
-        for _, outcome in self.each(ask, wave=1):
-            if not isinstance(outcome, LedgerError):
-                return outcome
-            failures.append(outcome)
-            if sum(isinstance(failure, RpcRefused) for failure in failures) == 2:
-                break
-        raise self.worst(failures)
+
+        def done(outcomes: Sequence[Outcome[_Answer]]) -> bool:
+            failures = failures_of(outcomes)
+            return len(failures) < len(outcomes) or sum(isinstance(one, RpcRefused) for one in failures) == 2
+
+        outcomes = self.gather(ask, wanted=1, done=done)
+        for answer in answers_of(outcomes):
+            return answer
+        raise self.worst(failures_of(outcomes))
 
     def agreed(self, what: str, ask: Callable[[Endpoint], _Answer]) -> _Answer:
-        """The answer that enough endpoints give. More are asked only when the first ones differ or fail."""
-        wanted = max(self.confirmations, min(2, len(self.endpoints)))
-        answers: list[_Answer] = []
-        failures: list[LedgerError] = []
-        for _, outcome in self.each(ask, wave=wanted):
-            if isinstance(outcome, LedgerError):
-                failures.append(outcome)
-            else:
-                answers.append(outcome)
-            if len(answers) == wanted:
-                break
+        """The answer that enough endpoints give. More are asked only when the first ones differ, fail or are slow."""
+        outcomes = self.gather(ask, wanted=max(self.confirmations, min(2, len(self.endpoints))))
+        answers = answers_of(outcomes)
         if any(answer != answers[0] for answer in answers):
             return self._settled(what, ask)
         if len(answers) >= self.confirmations:
             return answers[0]
-        raise self.too_few(len(answers), failures)
+        raise self.too_few(len(answers), failures_of(outcomes))
 
     def _settled(self, what: str, ask: Callable[[Endpoint], _Answer]) -> _Answer:
         """Asks all, after a moment, and believes the most where they are enough; the others are excluded."""
         time.sleep(SECOND_LOOK_SECONDS)
         groups: list[tuple[_Answer, list[Endpoint]]] = []
-        for endpoint, outcome in self.each_of([one for one in self.endpoints if not one.rests()], ask):
+        for endpoint, outcome in self.gather_all(ask):
             if isinstance(outcome, LedgerError):
                 continue
             for answer, endpoints in groups:
@@ -128,34 +131,82 @@ class Asking:
                 )
         return believed
 
-    def each(self, ask: Callable[[Endpoint], _Answer], wave: int | None = None) -> Iterable[Outcome[_Answer]]:
-        """Asks endpoints in their order, so many at a time; at last those that rest, where the others are too few.
+    def gather_all(self, ask: Callable[[Endpoint], _Answer]) -> list[Outcome[_Answer]]:
+        """What all that are well answer at the same time; the slow ones are not waited for where enough answered."""
+        well = [endpoint for endpoint in self.endpoints if not endpoint.rests()]
+        return self._gather(well, ask, len(well), lambda outcomes: False)
+
+    def gather(
+        self,
+        ask: Callable[[Endpoint], _Answer],
+        *,
+        wanted: int,
+        done: Callable[[Sequence[Outcome[_Answer]]], bool] | None = None,
+    ) -> list[Outcome[_Answer]]:
+        """Asks endpoints in their order, at last those that rest where the others are too few.
+
+        So many are asked at first as answers are wanted; one more for each that fails, or has not answered for a
+        moment. Who was asked and did not answer in the end counts as ChainUnreachable.
+
+        Args:
+            done: whether these outcomes are all that is needed; without it, when so many answers as wanted are there.
 
         Raises:
             ChainReplaced: all are on another chain.
         """
         well = [endpoint for endpoint in self.endpoints if not endpoint.rests()]
-        resting = [one for one in self.endpoints if one.rests() and not one.excluded]
-        if not well and not resting:
-            self._require_one_chain()
         # One that fails may take its time over it: it is bothered only where the others are too few.
-        for asked in (well,) if len(well) >= self.confirmations else (well, resting):
-            size = wave or max(len(asked), 1)
-            for start in range(0, len(asked), size):
-                yield from self.each_of(asked[start : start + size], ask)
+        resting = [one for one in self.endpoints if one not in well and not one.excluded]
+        asked = well if len(well) >= self.confirmations else [*well, *resting]
+        if not asked:
+            self._require_one_chain()
+        return self._gather(
+            asked, ask, wanted, done or (lambda outcomes: len(answers_of(outcomes)) >= wanted)
+        )
 
-    def each_of(
-        self, endpoints: Sequence[Endpoint], ask: Callable[[Endpoint], _Answer]
+    def _gather(
+        self,
+        endpoints: Sequence[Endpoint],
+        ask: Callable[[Endpoint], _Answer],
+        wanted: int,
+        done: Callable[[Sequence[Outcome[_Answer]]], bool],
     ) -> list[Outcome[_Answer]]:
-        """Asks these endpoints at the same time; ChainReplaced where that leaves none on the right chain."""
-        calls: list[tuple[Endpoint, Future[_Answer]]] = [
-            (one, self._pool.submit(self._admitted, one, ask)) for one in endpoints
-        ]
-        until = time.monotonic() + self._call_seconds
+        queue = deque(endpoints)
+        running: dict[Future[_Answer], tuple[Endpoint, float]] = {}
         outcomes: list[Outcome[_Answer]] = []
-        for endpoint, call in calls:
-            outcome = self._outcome(endpoint, call, until)
-            outcomes.append(outcome)
+        overtaken_before = float("-inf")
+        """Whoever was asked before this time was slower than one that was asked in its stead."""
+        while not done(outcomes):
+            now, answers = time.monotonic(), len(answers_of(outcomes))
+            prompt = sum(now - started < self._hedge_seconds for _, started in running.values())
+            for _ in range(min(wanted - answers - prompt, len(queue))):
+                one = queue.popleft()
+                running[self._pools[one].submit(self._admitted, one, ask)] = one, now
+            ages = [now - started for _, started in running.values()]
+            if not ages:
+                break
+            if not queue and answers >= self.confirmations and min(ages) >= self._patience_seconds:
+                overtaken_before = now
+                break
+            limits = (self._hedge_seconds, self._patience_seconds, self._call_seconds)
+            pauses = [limit - age for limit in limits for age in ages if limit > age]
+            finished, _ = wait(running, min(pauses, default=0.0), FIRST_COMPLETED)
+            for call, (endpoint, started) in list(running.items()):
+                if call in finished or time.monotonic() - started >= self._call_seconds:
+                    del running[call]
+                    outcome = self._outcome(endpoint, call)
+                    outcomes.append(outcome)
+                    if not isinstance(outcome[1], LedgerError):
+                        overtaken_before = max(overtaken_before, started - self._hedge_seconds / 2)
+        for call, (endpoint, started) in running.items():
+            call.cancel()
+            if started <= overtaken_before:
+                self._cut(
+                    endpoint, f"has not answered within {time.monotonic() - started:.1f} s, where others did"
+                )
+            outcomes.append(
+                (endpoint, ChainUnreachable(f"the chain at {endpoint.place} has not answered yet"))
+            )
         return outcomes
 
     def _admitted(self, endpoint: Endpoint, ask: Callable[[Endpoint], _Answer]) -> _Answer:
@@ -168,15 +219,17 @@ class Asking:
                 raise ChainUnreachable(f"the connections to {endpoint.place} were cut") from error
             raise
 
-    def _outcome(self, endpoint: Endpoint, call: Future[_Answer], until: float) -> Outcome[_Answer]:
+    def _cut(self, endpoint: Endpoint, problem: str) -> str:
+        endpoint.renew()
+        problem = f"the chain at {endpoint.place} {problem}"
+        endpoint.rest(problem)
+        return problem
+
+    def _outcome(self, endpoint: Endpoint, call: Future[_Answer]) -> Outcome[_Answer]:
         try:
-            answer = call.result(max(until - time.monotonic(), 0.0))
-            endpoint.works()
-            return endpoint, answer
+            return endpoint, call.result(0)
         except FutureTimeout:
-            endpoint.renew()
-            problem = f"the chain at {endpoint.place} did not answer within {self._call_seconds:.0f} s"
-            endpoint.rest(problem)
+            problem = self._cut(endpoint, f"did not answer within {self._call_seconds:.0f} s")
             return endpoint, ChainUnreachable(problem)
         except ChainReplaced as error:
             endpoint.exclude(str(error), on_another_chain=True)
@@ -209,6 +262,16 @@ class Asking:
     def worst(self, failures: Sequence[LedgerError]) -> LedgerError:
         """Why nobody answered what one could have answered alone."""
         return self.too_few(0, failures) if len(failures) != 1 else failures[0]
+
+
+def answers_of(outcomes: Sequence[Outcome[_Answer]]) -> list[_Answer]:
+    """The answers among outcomes."""
+    return [outcome for _, outcome in outcomes if not isinstance(outcome, LedgerError)]
+
+
+def failures_of(outcomes: Sequence[Outcome[_Answer]]) -> list[LedgerError]:
+    """The failures among outcomes."""
+    return [outcome for _, outcome in outcomes if isinstance(outcome, LedgerError)]
 
 
 def _places(endpoints: Sequence[Endpoint]) -> str:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 
-from ledger.asking import SECOND_LOOK_SECONDS, Asking
+from ledger.asking import SECOND_LOOK_SECONDS, Asking, answers_of
 from ledger.blocks import Block, Receipt
 from ledger.endpoint import Endpoint
 from ledger.errors import (
@@ -61,12 +61,7 @@ class ConfirmedReceipts:
         if not found:
             return [None] * len(hashes)
         wanted = len(self._asking.endpoints) if all_are_asked else max(self._asking.confirmations, 2)
-        answers: list[list[Receipt | None]] = []
-        for _, outcome in self._asking.each(lambda endpoint: self._told(endpoint, found), wave=wanted):
-            if isinstance(outcome, list):
-                answers.append(outcome)
-            if len(answers) >= wanted:
-                break
+        answers = answers_of(self._asking.gather(lambda endpoint: self._told(endpoint, found), wanted=wanted))
         newest = max(
             (receipt.block_number for answer in answers for receipt in answer if receipt), default=-1
         )

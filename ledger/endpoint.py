@@ -10,6 +10,8 @@ from ledger.follow import Checkpoint
 
 REST_SECONDS = 2.0
 LONGEST_REST_SECONDS = 60.0
+CALM_SECONDS = 300.0
+"""How long an endpoint must do well after a rest for its next rest to be short again."""
 EXCLUDED_SECONDS = 300.0
 """How long an endpoint that told an untruth is not asked again; then it is tried as a new one."""
 
@@ -83,9 +85,17 @@ class Endpoint:
             )
 
     def rest(self, problem: str) -> None:
-        """Leaves it for a while, twice as long as the last time, and then admits it anew."""
+        """Leaves it for a while, and then admits it anew; each time for twice as long, until it did well for long.
+
+        One good call proves nothing: an endpoint may answer what is small and let wait what is needed.
+        """
         with self._lock:
-            self._asked_again_at = self._clock() + self._rest_seconds
+            now = self._clock()
+            if self.excluded and now < self._asked_again_at:
+                return
+            if now - self._asked_again_at > CALM_SECONDS:
+                self._rest_seconds = REST_SECONDS
+            self._asked_again_at = now + self._rest_seconds
             self._rest_seconds = min(2 * self._rest_seconds, LONGEST_REST_SECONDS)
             self._admitted = False
             self.problem = problem if self.place in problem else f"{self.place}: {problem}"
@@ -96,10 +106,6 @@ class Endpoint:
             self._asked_again_at = self._clock() + EXCLUDED_SECONDS
             self._admitted, self.excluded, self.problem = False, True, problem
             self.on_another_chain = on_another_chain
-
-    def works(self) -> None:
-        """It did what was asked of it: its next rest is short again."""
-        self._rest_seconds = REST_SECONDS
 
     def renew(self) -> None:
         """Cuts its connections: a call on them does not end."""

@@ -9,18 +9,22 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ledger.asking import SECOND_LOOK_SECONDS, Asking
+from ledger.asking import SECOND_LOOK_SECONDS, Asking, Outcome, answers_of, failures_of
 from ledger.blocks import Block, Log, Receipt, Transaction
 from ledger.chain import MAX_ANSWER_BYTES, BlockId, Chain
 from ledger.confirmed_receipts import ConfirmedReceipts
 from ledger.deploy import Deployment
 from ledger.endpoint import Endpoint
 from ledger.engine import Engine
-from ledger.errors import BlockUnknown, LedgerError, NonceUsed, RpcRefused
+from ledger.errors import BlockUnknown, NonceUsed, RpcRefused
 from ledger.follow import Checkpoint
 
 CALL_SECONDS = 30.0
 """How long one endpoint may take over one call, however slowly its bytes drip."""
+HEDGE_SECONDS = 2.0
+"""How long one endpoint is waited for before another one is asked in its stead."""
+PATIENCE_SECONDS = 5.0
+"""How long one is waited for where all were asked and enough others have answered."""
 REVIEW_SECONDS = 10.0
 """How often all endpoints are asked for their heads."""
 _REMEMBERED = 4_096
@@ -51,6 +55,8 @@ class Endpoints(Chain):
         confirmations: int = 0,
         timeout_seconds: float = 10.0,
         call_seconds: float = CALL_SECONDS,
+        hedge_seconds: float = HEDGE_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -72,7 +78,12 @@ class Endpoints(Chain):
 
         self._endpoints = [Endpoint(maker(url), clock) for url in urls]
         self._asking = Asking(
-            self._endpoints, deployment, confirmations=self.confirmations, call_seconds=call_seconds
+            self._endpoints,
+            deployment,
+            confirmations=self.confirmations,
+            call_seconds=call_seconds,
+            hedge_seconds=hedge_seconds,
+            patience_seconds=patience_seconds,
         )
         self.url = urls[0]
         self.place = ", ".join(endpoint.place for endpoint in self._endpoints)
@@ -145,19 +156,13 @@ class Endpoints(Chain):
 
     def transaction_count(self, address: bytes, tag: str = "latest") -> int:
         """How many transactions of an account enough endpoints have: the least of what they tell."""
-        counts: list[int] = []
-        failures: list[LedgerError] = []
-        asked = self._asking.each(
-            lambda one: one.chain.transaction_count(address, tag), wave=self.confirmations
+        outcomes = self._asking.gather(
+            lambda one: one.chain.transaction_count(address, tag), wanted=self.confirmations
         )
-        for _, outcome in asked:
-            if isinstance(outcome, LedgerError):
-                failures.append(outcome)
-            else:
-                counts.append(outcome)
-            if len(counts) >= self.confirmations:
-                return min(counts)
-        raise self._asking.too_few(len(counts), failures)
+        counts = answers_of(outcomes)
+        if len(counts) < self.confirmations:
+            raise self._asking.too_few(len(counts), failures_of(outcomes))
+        return min(counts)
 
     def request_bytes(self, method: str, parameters: Sequence[Any]) -> bytes:
         """The unparsed answer of the first endpoint that is well; nothing confirms it."""
@@ -209,25 +214,23 @@ class Endpoints(Chain):
         """
         is_new = raw not in self._sent
         self._remember_sent(raw)
-        refusals: list[RpcRefused] = []
-        failures: list[LedgerError] = []
-        accepted: bytes | None = None
-        asked = self._asking.each(
-            lambda endpoint: endpoint.chain.send_raw(raw), wave=1 if is_new else len(self._endpoints)
+
+        def done(outcomes: Sequence[Outcome[bytes]]) -> bool:
+            refused = sum(isinstance(one, RpcRefused) for one in failures_of(outcomes))
+            return is_new and (bool(answers_of(outcomes)) or refused == 2)
+
+        outcomes = self._asking.gather(
+            lambda endpoint: endpoint.chain.send_raw(raw),
+            wanted=1 if is_new else len(self._endpoints),
+            done=done,
         )
-        for _, outcome in asked:
-            if isinstance(outcome, bytes):
-                accepted = outcome
-            elif isinstance(outcome, RpcRefused):
-                refusals.append(outcome)
-            else:
-                failures.append(outcome)
-            if is_new and (accepted or len(refusals) == 2):
-                break
-        if accepted:
+        for accepted in answers_of(outcomes):
             return accepted
-        if failures and (is_new or not refusals):
-            raise self._asking.worst(failures)
+        failures = failures_of(outcomes)
+        refusals = [one for one in failures if isinstance(one, RpcRefused)]
+        unknown = [one for one in failures if not isinstance(one, RpcRefused)]
+        if not refusals or (is_new and unknown):
+            raise self._asking.worst(unknown)
         raise next((one for one in refusals if isinstance(one, NonceUsed)), refusals[0])
 
     def _head_of(self, endpoint: Endpoint) -> Block:
@@ -242,17 +245,10 @@ class Endpoints(Chain):
 
     def _common_head(self) -> Block:
         """The highest block that enough of the first endpoints have."""
-        heads: list[Block] = []
-        asked: list[LedgerError] = []
-        for _, outcome in self._asking.each(self._head_of, wave=max(self.confirmations, 2)):
-            if isinstance(outcome, Block):
-                heads.append(outcome)
-            else:
-                asked.append(outcome)
-            if len(heads) >= max(self.confirmations, 2):
-                break
+        outcomes = self._asking.gather(self._head_of, wanted=max(self.confirmations, 2))
+        heads = answers_of(outcomes)
         if len(heads) < self.confirmations:
-            raise self._asking.too_few(len(heads), asked)
+            raise self._asking.too_few(len(heads), failures_of(outcomes))
         lowest = min(heads, key=lambda head: head.number)
         if all(head == lowest for head in heads):
             return lowest
@@ -288,8 +284,7 @@ class Endpoints(Chain):
             endpoint.head_at_review = head.number
 
     def _all_heads(self) -> dict[Endpoint, Block]:
-        asked = [one for one in self._endpoints if not one.rests()]
-        outcomes = self._asking.each_of(asked, self._head_of)
+        outcomes = self._asking.gather_all(self._head_of)
         return {endpoint: head for endpoint, head in outcomes if isinstance(head, Block)}
 
     def _final_number_from(self, number: int) -> int:

@@ -178,6 +178,74 @@ def test_advance_endpoint_hangs_is_left_after_its_time(consortium: Consortium, l
     consortium.require_named(liar)
 
 
+LONG_SECONDS = 50.0
+"""A call that is waited for to its end: a test in which one is must fail."""
+
+
+@FIRST_AND_SECOND
+@pytest.mark.parametrize("count", [2, 4])
+def test_advance_endpoint_with_prompt_heads_hangs_on_logs_is_not_waited_for(
+    new_consortium: Callable[..., Consortium], liar: int, count: int
+) -> None:
+    consortium = new_consortium(count)
+    consortium.chain.close()
+    consortium.chain = consortium.connect(
+        call_seconds=LONG_SECONDS, timeout_seconds=LONG_SECONDS, hedge_seconds=1.0, patience_seconds=2.0
+    )
+    consortium.follower = Follower(consortium.chain, consortium.world.deployment, consortium.store)
+    consortium.happen()
+    consortium.require_truth()
+    consortium.endpoints[liar].hang("eth_getLogs")
+    consortium.happen()
+    started = time.monotonic()
+    consortium.require_truth()
+    assert time.monotonic() - started < LONG_SECONDS / 2
+    consortium.require_named(liar)
+
+
+def test_advance_endpoint_hangs_again_after_each_rest_rests_longer_each_time(
+    consortium: Consortium,
+) -> None:
+    consortium.chain.close()
+    consortium.chain = consortium.connect(
+        call_seconds=LONG_SECONDS, timeout_seconds=LONG_SECONDS, hedge_seconds=0.2
+    )
+    consortium.follower = Follower(consortium.chain, consortium.world.deployment, consortium.store)
+    liar = consortium.endpoints[1]
+    asked = []
+    for _ in range(12):
+        liar.hang("eth_getLogs")
+        before = liar.asked.count("eth_getLogs")
+        consortium.happen()
+        consortium.require_truth()
+        asked.append(liar.asked.count("eth_getLogs") > before)
+        consortium.clock.pass_seconds(REST_SECONDS + 1)
+        liar.honest()
+    assert asked[0]
+    assert sum(asked) < 6
+
+
+def test_send_endpoint_lies_about_receipts_then_hangs_is_not_waited_for(consortium: Consortium) -> None:
+    """Whoever is asked again because it told something else may not stop the others by silence."""
+    world, liar = consortium.world, consortium.endpoints[0]
+    consortium.chain.close()
+    consortium.chain = consortium.connect(
+        call_seconds=LONG_SECONDS, timeout_seconds=LONG_SECONDS, hedge_seconds=1.0, patience_seconds=2.0
+    )
+
+    def lie_once(parameters: list[Any], result: Any) -> Any:
+        if liar.asked.count("eth_getTransactionReceipt") >= 2:
+            liar.hang("eth_getTransactionReceipt")
+        return result and {**result, "gasUsed": "0x1"}
+
+    liar.lie("eth_getTransactionReceipt", lie_once)
+    true = world.sender(world.administrator).send(world.deployment.address, _enrolment(consortium))
+    started = time.monotonic()
+    assert consortium.chain.receipt(true.transaction_hash) == true
+    assert time.monotonic() - started < LONG_SECONDS / 2
+    consortium.require_named(0)
+
+
 @FIRST_AND_SECOND
 @pytest.mark.parametrize(
     "content", [b"<html>", b'{"jsonrpc":"2.0","id":1,"result":7}', b"[]", b" " * 5_000_000], ids=len
