@@ -28,6 +28,7 @@ from sqlalchemy.engine import URL
 from crypto.private_file import atomic_write_private, read_private
 from engines.errors import EngineFailed, EnginesError
 from engines.postgres_place import find_postgres, make_directory, make_place, server_user, write_for
+from engines.processes import exclusive
 
 ADMINISTRATOR = "postgres"
 """The role that makes databases."""
@@ -157,16 +158,17 @@ class PostgresServer:
         Raises:
             EngineFailed: it did not start; with the end of its log.
         """
-        if self.process() is not None and self.is_ready():
-            return
-        make_directory(self.socket_directory, self.user)
-        try:
-            waiting = ("-s", "-w", "-t", str(START_SECONDS), "-l", str(self.log_path))
-            self.run("pg_ctl", "-D", str(self.data), *waiting, "start")
-        except EngineFailed as error:
-            raise EngineFailed(
-                f"PostgreSQL did not start: {self.last_words()} (whole log: {self.log_path})"
-            ) from error
+        with exclusive(self.directory / "lock"):
+            if self.process() is not None and self.is_ready():
+                return
+            make_directory(self.socket_directory, self.user)
+            try:
+                waiting = ("-s", "-w", "-t", str(START_SECONDS), "-l", str(self.log_path))
+                self.run("pg_ctl", "-D", str(self.data), *waiting, "start")
+            except EngineFailed as error:
+                raise EngineFailed(
+                    f"PostgreSQL did not start: {self.last_words()} (whole log: {self.log_path})"
+                ) from error
 
     def stop(self) -> bool:
         """Ends the server in order: clients are cut off, everything is written. False when it did not run."""
@@ -264,7 +266,13 @@ class PostgresServer:
 
     def url(self, name: str, password_file: Path) -> str:
         """The URL of a database that ``create_database`` made."""
-        query = {"host": str(self.socket_directory), "passfile": str(password_file)}
+        query = {
+            "host": str(self.socket_directory),
+            "passfile": str(password_file),
+            "require_auth": "scram-sha-256",
+            # The kernel says who listens there: nobody else is spoken to.
+            "requirepeer": self.user.pw_name,
+        }
         return URL.create("postgresql+psycopg", username=name, database=name, query=query).render_as_string()
 
     @contextlib.contextmanager
@@ -277,6 +285,7 @@ class PostgresServer:
         try:
             with psycopg.connect(
                 host=str(self.socket_directory),
+                requirepeer=self.user.pw_name,
                 user=ADMINISTRATOR,
                 dbname=database,
                 autocommit=True,

@@ -18,6 +18,8 @@ RUNNING = 0x706872_0002
 _LOCK_TIMEOUT = "30s"
 _CONNECT: dict[str, Any] = {
     "connect_timeout": 10,
+    # Who asks for the password in clear, or for none, is not the server: that one proves that it knows the password.
+    "require_auth": "scram-sha-256",
     # A server that vanished without a word is noticed after a minute.
     "keepalives_idle": 30,
     "keepalives_interval": 10,

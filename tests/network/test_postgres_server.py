@@ -2,6 +2,7 @@
 
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -103,6 +104,14 @@ def test_making_all_again_finds_it_and_keeps_what_is_there(server: PostgresServe
     assert create_cluster(server.directory) == server
     with create_engine(url).connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM kept")).scalar_one() == 0
+
+
+def test_start_by_several_at_once_starts_one_and_all_find_it_ready(server: PostgresServer) -> None:
+    server.stop()
+    with ThreadPoolExecutor(4) as pool:
+        for start in [pool.submit(server.start) for _ in range(4)]:
+            start.result(120)
+    assert server.is_ready()
 
 
 @pytest.mark.parametrize("end", ["stop", "kill", "kill_postmaster"])
