@@ -4,8 +4,12 @@ Whatever ends this before the journal knows of it leaves blocks of ciphertext th
 is gone: ``close`` drops them, and after a kill the sweep does.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from crypto.binding import RecordIdentity
 from crypto.envelope import Recipients, SealedWraps
@@ -13,12 +17,16 @@ from crypto.keyring import Keyring
 from crypto.signer import Signer
 from crypto.streamed_sealing import StreamSealer
 from node.blocks import BlockService
+from node.errors import NodeError
 from node.sealing import CustodyPlan
 from records import FilePayload
-from storage import Cid, Codec, unixfs
+from storage import Cid, Codec, StorageError, unixfs
 
+_log = structlog.get_logger("node.file_sealing")
 BLOCKS_AT_ONCE = 4
 """How many blocks are stored together: their arrival is one transaction."""
+CLOSE_SECONDS = 5.0
+"""How long what was in vain is tidied up, with a turn that others wait for."""
 FILE_RESOURCES = 1
 """A file counts as one resource."""
 
@@ -106,8 +114,18 @@ class FileSealing:
         )
 
     def close(self) -> None:
-        """Drops the blocks that nothing came to need."""
-        self._blocks.drop_unneeded(self._arriving.cids)
+        """Drops the blocks that nothing came to need, as far as that is quickly done; the sweep does the rest.
+
+        It raises nothing of the store's: it is done when something else went wrong, and that is to be told.
+        """
+        deadline = time.monotonic() + CLOSE_SECONDS
+        try:
+            for cid in self._arriving.cids:
+                if time.monotonic() > deadline:
+                    break
+                self._blocks.drop_unneeded([cid])
+        except (StorageError, NodeError, SQLAlchemyError) as error:
+            _log.warning("blocks left to the sweep", kind=type(error).__name__)
 
 
 class _ArrivingBlocks:
