@@ -26,10 +26,10 @@ import (
 // mempool (from JSON-RPC, from a peer, from CometBFT's RPC), when it is rechecked after a block, when a
 // block is proposed, when a proposal is judged, and when a block is executed.
 
-// largestGasLimit is the most gas that one Ethereum transaction may declare: blocks are filled by what is
+// LargestGasLimit is the most gas that one Ethereum transaction may declare: blocks are filled by what is
 // declared, so a block always has room for several senders. The contract's deployment fits, and so does a
 // batch of 200 accesses.
-const largestGasLimit = 30_000_000
+const LargestGasLimit = 30_000_000
 
 // admitEthereum refuses a transaction of a sender who is no member, a deployment by anyone who may not
 // deploy, and the transaction types that would change code without deploying.
@@ -46,9 +46,9 @@ func admitEthereum(access evmtypes.AccessControl, sender common.Address, tx *eth
 		return errorsmod.Wrapf(sdkerrors.ErrUnauthorized,
 			"sender %s may not deploy contracts on this chain; only its administrator may", sender)
 	}
-	if tx.Gas() > largestGasLimit {
+	if tx.Gas() > LargestGasLimit {
 		return errorsmod.Wrapf(sdkerrors.ErrInvalidRequest,
-			"a gas limit of %d would keep others out of a block; at most %d is accepted", tx.Gas(), largestGasLimit)
+			"a gas limit of %d would keep others out of a block; at most %d is accepted", tx.Gas(), LargestGasLimit)
 	}
 	if !tx.Protected() {
 		return errorsmod.Wrap(sdkerrors.ErrUnauthorized,

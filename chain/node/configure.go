@@ -22,6 +22,7 @@ import (
 
 	sdkconfig "github.com/cosmos/cosmos-sdk/server/config"
 
+	"phr.example/chain/app"
 	"phr.example/chain/ceremony"
 )
 
@@ -35,7 +36,9 @@ const (
 	maximumBodyBytes    = 5 << 20
 	maximumLogs         = 100_000
 	maximumLogBlocks    = 10_000
-	maximumBatch        = 1_000
+	maximumBatch        = 500 // a client asks for the receipts of all that it has in flight at once
+	maximumBatchBytes   = 32 << 20
+	callTimeout         = 5 * time.Second
 	maximumConnections  = 256
 	maximumTxBytes      = 1 << 20
 	rpcTimeout          = 2 * time.Minute
@@ -127,8 +130,8 @@ func Configure(settings Settings) (*Configured, error) {
 		return nil, err
 	}
 	sdkconfig.SetConfigTemplate(sdkconfig.DefaultConfigTemplate + evmconfig.DefaultEVMConfigTemplate)
-	app := appConfig(settings, summary.EVMChainID)
-	if err := writeThrough(filepath.Join(config, "app.toml"), func(path string) { sdkconfig.WriteConfigFile(path, app) }); err != nil {
+	application := appConfig(settings, summary.EVMChainID)
+	if err := writeThrough(filepath.Join(config, "app.toml"), func(path string) { sdkconfig.WriteConfigFile(path, application) }); err != nil {
 		return nil, err
 	}
 	if err := list.write(allowed); err != nil {
@@ -225,14 +228,14 @@ func appConfig(settings Settings, evmChainID uint64) *evmconfig.Config {
 	config.JSONRPC.Enable = true
 	config.JSONRPC.API = []string{"eth", "net", "web3"}
 	config.JSONRPC.Address = settings.JSONRPC
-	config.JSONRPC.GasCap = ceremony.BlockMaximumGas
-	config.JSONRPC.EVMTimeout = 30 * time.Second
+	config.JSONRPC.GasCap = app.LargestGasLimit
+	config.JSONRPC.EVMTimeout = callTimeout
 	config.JSONRPC.HTTPTimeout = rpcTimeout
 	config.JSONRPC.HTTPBodyLimit = maximumBodyBytes
 	config.JSONRPC.LogsCap = maximumLogs
 	config.JSONRPC.BlockRangeCap = maximumLogBlocks
 	config.JSONRPC.BatchRequestLimit = maximumBatch
-	config.JSONRPC.BatchResponseMaxSize = 256 << 20
+	config.JSONRPC.BatchResponseMaxSize = maximumBatchBytes
 	config.JSONRPC.MaxOpenConnections = maximumConnections
 	config.JSONRPC.EnableIndexer = true
 	return config

@@ -40,6 +40,7 @@ type ethAPI struct {
 	index evmservertypes.EVMTxIndexer
 	// behind says whether the index may lack what has been executed a while ago.
 	behind func() bool
+	heavy  work
 }
 
 // netAPI and web3API are the same for the two small namespaces.
@@ -77,8 +78,8 @@ func (a *ethAPI) GasPrice() (*hexutil.Big, error) { return a.inner.GasPrice() }
 
 func (a *ethAPI) MaxPriorityFeePerGas() (*hexutil.Big, error) { return a.inner.MaxPriorityFeePerGas() }
 
-func (a *ethAPI) FeeHistory(count math.HexOrDecimal64, last ethrpc.BlockNumber, percentiles []float64) (*rpctypes.FeeHistoryResult, error) {
-	return a.inner.FeeHistory(count, last, percentiles)
+func (a *ethAPI) FeeHistory(ctx context.Context, count math.HexOrDecimal64, last ethrpc.BlockNumber, percentiles []float64) (*rpctypes.FeeHistoryResult, error) {
+	return within(ctx, a.heavy, func() (*rpctypes.FeeHistoryResult, error) { return a.inner.FeeHistory(count, last, percentiles) })
 }
 
 func (a *ethAPI) GetBlockByNumber(number rpctypes.BlockNumber, full bool) (map[string]any, error) {
@@ -94,7 +95,9 @@ func (a *ethAPI) GetBlockTransactionCountByNumber(number rpctypes.BlockNumber) *
 }
 
 func (a *ethAPI) GetBlockReceipts(ctx context.Context, block rpctypes.BlockNumberOrHash) ([]map[string]any, error) {
-	return indexed(func() ([]map[string]any, error) { return a.inner.GetBlockReceipts(ctx, block) })
+	return within(ctx, a.heavy, func() ([]map[string]any, error) {
+		return indexed(func() ([]map[string]any, error) { return a.inner.GetBlockReceipts(ctx, block) })
+	})
 }
 
 func (a *ethAPI) GetTransactionByHash(hash common.Hash) (*rpctypes.RPCTransaction, error) {
@@ -107,7 +110,7 @@ func (a *ethAPI) GetTransactionByHash(hash common.Hash) (*rpctypes.RPCTransactio
 func (a *ethAPI) GetTransactionReceipt(hash common.Hash) (map[string]any, error) {
 	if _, err := a.index.GetByTxHash(hash); err != nil {
 		if a.behind() || !strings.Contains(err.Error(), notIndexed) {
-			return nil, fmt.Errorf("this node's index of transactions is behind, ask again later: %w", err)
+			return nil, &rpcError{internalError, fmt.Sprintf("this node's index of transactions is behind, ask again later: %s", err)}
 		}
 		return nil, nil // not mined
 	}
@@ -130,16 +133,22 @@ func (a *ethAPI) GetStorageAt(address common.Address, key string, block rpctypes
 	return a.inner.GetStorageAt(address, key, block)
 }
 
-func (a *ethAPI) GetProof(address common.Address, keys []string, block rpctypes.BlockNumberOrHash) (*rpctypes.AccountResult, error) {
-	return a.inner.GetProof(address, keys, block)
+func (a *ethAPI) GetProof(ctx context.Context, address common.Address, keys []string, block rpctypes.BlockNumberOrHash) (*rpctypes.AccountResult, error) {
+	return within(ctx, a.heavy, func() (*rpctypes.AccountResult, error) { return a.inner.GetProof(address, keys, block) })
 }
 
-func (a *ethAPI) Call(args evmtypes.TransactionArgs, block rpctypes.BlockNumberOrHash, overrides *json.RawMessage) (hexutil.Bytes, error) {
-	return a.inner.Call(args, block, overrides)
+func (a *ethAPI) Call(ctx context.Context, args evmtypes.TransactionArgs, block rpctypes.BlockNumberOrHash, overrides *json.RawMessage) (hexutil.Bytes, error) {
+	if overrides != nil {
+		return nil, errOverrides
+	}
+	return within(ctx, a.heavy, func() (hexutil.Bytes, error) { return a.inner.Call(args, block, nil) })
 }
 
-func (a *ethAPI) EstimateGas(args evmtypes.TransactionArgs, block *rpctypes.BlockNumberOrHash, overrides *json.RawMessage) (hexutil.Uint64, error) {
-	return a.inner.EstimateGas(args, block, overrides)
+func (a *ethAPI) EstimateGas(ctx context.Context, args evmtypes.TransactionArgs, block *rpctypes.BlockNumberOrHash, overrides *json.RawMessage) (hexutil.Uint64, error) {
+	if overrides != nil {
+		return 0, errOverrides
+	}
+	return within(ctx, a.heavy, func() (hexutil.Uint64, error) { return a.inner.EstimateGas(args, block, nil) })
 }
 
 // GetLogs starts at block 1 when asked from block 0, which does not exist here and which the library
@@ -151,7 +160,7 @@ func (a *ethAPI) GetLogs(ctx context.Context, criteria ethfilters.FilterCriteria
 	if criteria.FromBlock != nil && criteria.FromBlock.Sign() == 0 {
 		criteria.FromBlock = big.NewInt(1)
 	}
-	return a.logs.GetLogs(ctx, criteria)
+	return within(ctx, a.heavy, func() ([]*ethtypes.Log, error) { return a.logs.GetLogs(ctx, criteria) })
 }
 
 func (a *ethAPI) SendRawTransaction(data hexutil.Bytes) (common.Hash, error) {
@@ -167,7 +176,7 @@ func newJSONRPC(serverCtx *server.Context, clientCtx client.Context, config evmc
 	rpcServer.SetHTTPBodyLimit(config.JSONRPC.HTTPBodyLimit)
 	// The stream of new events (nil) serves subscriptions and filters, which are not offered.
 	for namespace, service := range map[string]any{
-		"eth":  &ethAPI{inner: eth.NewPublicAPI(serverCtx.Logger, back), logs: filters.NewPublicAPI(serverCtx.Logger, clientCtx, nil, back), index: index, behind: behind},
+		"eth":  &ethAPI{inner: eth.NewPublicAPI(serverCtx.Logger, back), logs: filters.NewPublicAPI(serverCtx.Logger, clientCtx, nil, back), index: index, behind: behind, heavy: newWork()},
 		"net":  &netAPI{inner: ethnet.NewPublicAPI(serverCtx, clientCtx)},
 		"web3": &web3API{version: Versions().ClientVersion()},
 	} {
@@ -175,11 +184,12 @@ func newJSONRPC(serverCtx *server.Context, clientCtx client.Context, config evmc
 			return nil, fmt.Errorf("JSON-RPC namespace %s: %w", namespace, err)
 		}
 	}
-	return rpcServer, nil
+	return withoutBrowsers(rpcServer), nil
 }
 
 // serveJSONRPC answers on the configured address until the context ends. Browsers are not served: no
-// CORS headers, and the library refuses content types that a form can send.
+// CORS headers, the library refuses content types that a form can send, and what names itself a browser is
+// refused.
 func serveJSONRPC(ctx context.Context, serverCtx *server.Context, clientCtx client.Context, config evmconfig.Config,
 	index evmservertypes.EVMTxIndexer, behind func() bool, application *app.App,
 ) error {

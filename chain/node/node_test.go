@@ -105,6 +105,11 @@ func TestConfigure_WritesFiles_ThatCloseEveryOtherDoor(t *testing.T) {
 		require.Equal(t, 512, options.GetInt(share), "one account leaves the others their room")
 	}
 
+	require.Equal(t, 500, options.GetInt("json-rpc.batch-request-limit"), "the receipts of all that a client has in flight")
+	require.Equal(t, 32<<20, options.GetInt("json-rpc.batch-response-max-size"))
+	require.EqualValues(t, 30_000_000, options.GetInt("json-rpc.gas-cap"), "as much as a transaction may declare")
+	require.Equal(t, 5*time.Second, options.GetDuration("json-rpc.evm-timeout"))
+
 	_, err = Configure(configuredSettings)
 	require.NoError(t, err, "it may be run again")
 }
