@@ -6,6 +6,7 @@ IMMEDIATE does; it ends with the transaction, after the commit can be seen. A ru
 
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.engine import URL
 
@@ -15,6 +16,7 @@ READING: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_rea
 """Execution options of a transaction that reads: one view of everything, however many statements it has."""
 WRITERS = 0x706872_0001
 RUNNING = 0x706872_0002
+_log = structlog.get_logger("node.database")
 _LOCK_TIMEOUT = "30s"
 _CONNECT: dict[str, Any] = {
     "connect_timeout": 10,
@@ -69,19 +71,29 @@ def claim(connection: Connection) -> bool:
 
 
 def require_durable(connection: Connection) -> None:
-    """Refuses a server that would lose what it acknowledged, or texts.
+    """Refuses a server that would lose what it acknowledged, or texts; warns of one that tells or allows too much.
 
     Raises:
         ConfigurationError: ``fsync`` is off, or the database is not UTF-8.
     """
     settings = {"fsync": "on", "server_encoding": "UTF8"}
     for name, expected in settings.items():
-        found = connection.execute(text(f"SHOW {name}")).scalar_one()
+        found = _setting(connection, name)
         if found != expected:
             raise ConfigurationError(
                 f"expected a PostgreSQL database with {name} = {expected}; came {found}: without it what this node "
                 "acknowledged could be lost"
             )
+    if _setting(connection, "is_superuser") == "on":
+        _log.warning("the database's role is a superuser of its server: give this node one that is not")
+    if _setting(connection, "log_error_verbosity") != "terse":
+        _log.warning(
+            "the database server logs values of rows: set log_error_verbosity = terse for this database"
+        )
+
+
+def _setting(connection: Connection, name: str) -> str:
+    return str(connection.execute(text(f"SHOW {name}")).scalar_one())
 
 
 _LOCK = text("SELECT pg_advisory_xact_lock(:key)")

@@ -97,3 +97,20 @@ def test_compose_file_lets_no_service_but_the_pod_publish_a_port_or_have_a_netwo
             assert (PROJECT / service["build"]["dockerfile"]).is_file()
     published = {port.rsplit(":", 1)[1] for port in services["pod"]["ports"]}
     assert published == {"8443", "8444", "8546", "26656", "4001"}, "no RPC, no database, not the node itself"
+
+
+def test_compose_file_gives_the_node_a_database_role_that_is_no_superuser() -> None:
+    """The image makes a superuser of POSTGRES_USER: it stays the administrator, and the node gets a role of its own."""
+    postgres: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())["services"]["postgres"]
+    assert "POSTGRES_USER" not in postgres["environment"]
+    mounted = {target: source for source, target, *_ in (volume.split(":") for volume in postgres["volumes"])}
+    script = COMPOSE.parent / mounted["/docker-entrypoint-initdb.d/postgres-node.sh"]
+    assert script.stat().st_mode & 0o111 == 0o111, (
+        "what cannot be executed is read into the image's own script"
+    )
+    assert (COMPOSE.parent / mounted["/srv/phr-postgres"] / "node.sql").is_file()
+    assert "/srv/phr-postgres" in script.read_text()
+    assert "/run/secrets/node-database-password" in script.read_text()
+    assert "node-database-password" in postgres["secrets"]
+    assert {"log_error_verbosity=terse", "log_min_error_statement=panic"} <= set(postgres["command"])
+    assert {"log_parameter_max_length=0", "log_parameter_max_length_on_error=0"} <= set(postgres["command"])

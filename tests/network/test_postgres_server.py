@@ -1,6 +1,8 @@
 """PostgreSQL as a process of this machine: who gets in, what its log says, and what survives its ends."""
 
+import os
 import stat
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,13 +10,18 @@ from pathlib import Path
 import psutil
 import pytest
 from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from structlog.testing import capture_logs
 
 from crypto.errors import KeyfileError
 from engines import EngineFailed, EnginesError
 from engines.postgres import PostgresServer, create_cluster, remove_cluster
+from node.database import Database
+from node.database_postgres import engine_options
 
 pytestmark = pytest.mark.network
+DEPLOY = Path(__file__).parents[2] / "deploy"
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +98,87 @@ def test_log_shows_no_value_of_a_row(server: PostgresServer, tmp_path: Path) -> 
     words = server.log_path.read_text()
     assert "duplicate key" in words
     assert "SENSITIVE" not in words
+
+
+@pytest.fixture(scope="module")
+def talkative(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A server as an installation leaves it: its log shows what an error was about."""
+    directory = tmp_path_factory.mktemp("usual") / "postgres"
+    made = create_cluster(directory)
+    made.start()
+    with made.administrator() as connection:
+        for name, value in (("log_error_verbosity", "default"), ("log_min_error_statement", "error")):
+            connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")  # type: ignore[arg-type]
+    made.restart()
+    yield made
+    remove_cluster(directory)
+
+
+@pytest.fixture(scope="module")
+def node_url(talkative: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> URL:
+    """The node's database as the container's first start makes it, by the same script."""
+    secret = tmp_path_factory.mktemp("secret") / "node-database-password"
+    secret.write_text("a password's secret\n")
+    environment = {
+        "PATH": f"{talkative.binaries}:{os.defpath}",
+        "PGHOST": str(talkative.socket_directory),
+        "NODE_SQL_FOLDER": str(DEPLOY / "postgres"),
+        "NODE_PASSWORD_FILE": str(secret),
+    }
+    script = DEPLOY / "compose" / "postgres-node.sh"
+    done = subprocess.run([script], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return URL.create(
+        "postgresql+psycopg",
+        "phr_node",
+        "a password's secret",
+        database="phr_node",
+        query={"host": str(talkative.socket_directory)},
+    )
+
+
+def test_node_database_of_the_container_is_its_own_and_shows_no_value_in_the_log(
+    talkative: PostgresServer, node_url: URL
+) -> None:
+    engine = create_engine(node_url, **engine_options(node_url))
+    with engine.begin() as connection:
+        assert connection.execute(text("SHOW is_superuser")).scalar_one() == "off"
+        connection.execute(text("CREATE TABLE numbers (value text PRIMARY KEY)"))
+        connection.execute(text("INSERT INTO numbers VALUES (:value)"), {"value": "MRN-SENSITIVE-2"})
+    with pytest.raises(IntegrityError, match="duplicate key"), engine.begin() as connection:
+        connection.execute(text("INSERT INTO numbers VALUES (:value)"), {"value": "MRN-SENSITIVE-2"})
+    words = talkative.log_path.read_text()
+    assert "duplicate key" in words
+    assert "SENSITIVE" not in words
+    assert "secret" not in words
+    for statement in ("CREATE ROLE more", "CREATE DATABASE more", "COPY (SELECT 1) TO PROGRAM 'id'"):
+        with engine.connect() as connection, pytest.raises(ProgrammingError, match=r"denied|privileges"):
+            connection.execution_options(isolation_level="AUTOCOMMIT").execute(text(statement))
+
+
+def test_node_that_is_a_superuser_or_whose_server_logs_values_says_so_when_it_starts(
+    talkative: PostgresServer, node_url: URL
+) -> None:
+    def warnings() -> list[str]:
+        database = Database(node_url.render_as_string(hide_password=False))
+        try:
+            with capture_logs() as logged:
+                database.migrate()
+        finally:
+            database.close()
+        return [str(one["event"]) for one in logged if one["log_level"] == "warning"]
+
+    assert warnings() == []
+    with talkative.administrator() as connection:
+        connection.execute("ALTER ROLE phr_node SUPERUSER")
+        connection.execute("ALTER DATABASE phr_node RESET ALL")
+    try:
+        superuser, values = warnings()
+        assert "is a superuser" in superuser
+        assert "logs values of rows" in values
+    finally:
+        with talkative.administrator() as connection:
+            connection.execute("ALTER ROLE phr_node NOSUPERUSER")
 
 
 def test_making_all_again_finds_it_and_keeps_what_is_there(server: PostgresServer, tmp_path: Path) -> None:
