@@ -1,6 +1,7 @@
 """`phr member`: a member's staff ask for what patients consented to, and read it."""
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from cli.exit_codes import ExitCode
 from cli.options import AS_OPTION, TOKEN_OPTION, parse_hex, pick_by_id, staff_of
 from cli.output import JSON_OPTION, emit_json, note, say, table, working
 from cli.places import NETWORK_OPTION
-from cli.saving import check_directory, new_name, save
+from cli.saving import check_directory, save_new
 from cli.texts import _, plural
 from cli.words import (
     day_of_moment_text,
@@ -24,11 +25,16 @@ from cli.words import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import BinaryIO
+
     from cli.staff_client import StaffClient
     from wire.patients import ConsentView
     from wire.staff import ConsentedPatient, Download, ReadRecord, ReadResponse
 
 app = typer.Typer(no_args_is_help=True)
+
+_BUNDLE = "application/fhir+json"
 
 _PATIENT = typer.Option(
     ...,
@@ -243,38 +249,44 @@ def _save(client: "StaffClient", answer: "ReadResponse", directory: Path) -> Non
     directory.mkdir(exist_ok=True, mode=0o700)
     for record in answer.records:
         stem = f"{record.category.label}-{record.record_id.hex()[:12]}"
-        if record.content is not None:
-            path = directory / f"{stem}.json"
-            save(path, record.content)
+        if (content := record.content) is not None:
+            path = save_new(directory, stem, _BUNDLE, partial(_write, content))
         elif record.download is not None:
-            path = new_name(directory, stem, record.media_type or "")
-            _save_download(client, record.download, path)
+            fetch = partial(_fetch, client, record.download)
+            with working(_("fetching"), _("Nothing was saved")) as show:
+                path = save_new(directory, stem, record.media_type or "", partial(fetch, show))
         else:
             continue
         note(_("saved {path}").format(path=path))
 
 
-def _save_download(client: "StaffClient", download: "Download", path: Path) -> None:
-    """The file appears when all of it came, which the node lets happen only when all of it was verified."""
-    from crypto.private_file import new_private_file
+def _write(content: bytes, file: "BinaryIO") -> None:
+    file.write(content)
+
+
+def _fetch(
+    client: "StaffClient", download: "Download", show: "Callable[[str], None]", file: "BinaryIO"
+) -> None:
+    """All of it comes, or an error: which the node lets happen only when all of it was verified."""
     from wire.staff import DownloadOutcome
 
     at = f"/staff/downloads/{download.download_id}"
     size_mib = -(-download.content_bytes // 2**20)
     try:
-        with working(_("fetching"), _("Nothing was saved")) as show, new_private_file(path) as file:
-            client.download(
-                at,
-                download.content_bytes,
-                file,
-                lambda done: show(
-                    _("fetching: {done} of {size} MiB").format(done=done // 2**20, size=size_mib)
-                ),
-            )
+        client.download(
+            at,
+            download.content_bytes,
+            file,
+            lambda done: show(_("fetching: {done} of {size} MiB").format(done=done // 2**20, size=size_mib)),
+        )
     except CommandError as error:
         if error.exit_code is not ExitCode.UNREACHABLE:
             raise
-        outcome = client.get(f"{at}/outcome", DownloadOutcome)
+        try:
+            outcome = client.get(f"{at}/outcome", DownloadOutcome)
+        except CommandError:
+            # The node may be gone, or know no more of it: then that it broke off is all that is known.
+            raise error from None
         if outcome.state != "failed":
             raise
         raise CommandError(

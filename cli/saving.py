@@ -5,7 +5,9 @@ spent on a path with a typing error.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
@@ -65,14 +67,35 @@ def _check_writable(directory: Path, path: Path) -> None:
 
 
 def save(path: Path, content: bytes) -> None:
-    """Write a file of mode 0600 whose directory was looked at before; a symbolic link is never followed."""
+    """Write a file of mode 0600 whose path was looked at before; a symbolic link is never followed."""
     # Imported here: `phr --help` must not wait for cryptography.
     from crypto.private_file import atomic_write_private
 
     atomic_write_private(path, content)
 
 
-def new_name(directory: Path, stem: str, media_type: str) -> Path:
+def save_new(directory: Path, stem: str, media_type: str, write: Callable[[BinaryIO], None]) -> Path:
+    """Write a file of mode 0600 under a name that nothing has yet, and return its path.
+
+    ``write`` is called again where somebody took the name meanwhile. When it fails, nothing is there.
+    """
+    # Imported here: `phr --help` must not wait for cryptography.
+    from crypto.errors import KeyfileError
+    from crypto.private_file import new_private_file
+
+    while True:
+        path = _new_name(directory, stem, media_type)
+        try:
+            with new_private_file(path) as file:
+                write(file)
+        except KeyfileError:
+            if not os.path.lexists(path):
+                raise
+        else:
+            return path
+
+
+def _new_name(directory: Path, stem: str, media_type: str) -> Path:
     """A path that nothing has yet, with an ending by which programs know such files."""
     import mimetypes
 
