@@ -50,6 +50,7 @@ class CircuitBreaker:
         self._failures = 0
         self._open_until: float | None = None
         self._trying = False
+        self._probe_failed = False
 
     @property
     def state(self) -> BreakerState:
@@ -82,6 +83,19 @@ class CircuitBreaker:
             raise
         self._note_success()
 
+    def note_probe(self, *, answered: bool) -> None:
+        """The peer was asked how it is, whatever this breaker says.
+
+        One that was silent and answers again is called again at once. One that answers well while calls to it fail is
+        not: its word closes no breaker that its deeds opened.
+        """
+        with self._lock:
+            if not answered:
+                self._probe_failed = True
+                self._count_failure()
+            elif self._probe_failed:
+                self._failures, self._open_until, self._probe_failed = 0, None, False
+
     def _admit(self, even_if_open: bool) -> bool:
         """Whether this call is the one that tries while others may not."""
         with self._lock:
@@ -95,16 +109,19 @@ class CircuitBreaker:
 
     def _note_success(self) -> None:
         with self._lock:
-            self._failures, self._open_until, self._trying = 0, None, False
+            self._failures, self._open_until, self._trying, self._probe_failed = 0, None, False, False
 
     def _note_failure(self, trial: bool) -> None:
         with self._lock:
             if self._open_until is not None and not trial:
                 return  # It began before the breaker opened: the same trouble once more, not a further one.
-            self._failures += 1
             self._trying = False
-            if self._failures >= FAILURES:
-                window = OPEN_SECONDS * 2 ** min(self._failures - FAILURES, 16)
-                # Jitter, so that members who saw a peer fail together do not all come back together.
-                seconds = min(window, LONGEST_OPEN_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-                self._open_until = self._monotonic() + seconds
+            self._count_failure()
+
+    def _count_failure(self) -> None:
+        self._failures += 1
+        if self._failures >= FAILURES:
+            window = OPEN_SECONDS * 2 ** min(self._failures - FAILURES, 16)
+            # Jitter, so that members who saw a peer fail together do not all come back together.
+            seconds = min(window, LONGEST_OPEN_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+            self._open_until = self._monotonic() + seconds

@@ -77,7 +77,10 @@ class Distributor:
         futures: dict[Future[None], bytes] = {}
         for custodian, shares in waiting.items():
             wanted = [(records[share.record_id], share.share_index) for share in shares]
-            futures[self._start(custodian, wanted, publication.deadline)] = custodian
+            try:
+                futures[self._start(custodian, wanted, publication.deadline)] = custodian
+            except NodeError as refused:
+                failures.append(f"{self._peers.called(custodian)}: {refused.detail}")
         everyone = {entry for held in self._journal.acknowledged(records).values() for entry in held}
         complete = len(everyone - set(waiting))
         deadline = self._monotonic() + wait_seconds
@@ -102,7 +105,9 @@ class Distributor:
         with self._lock:
             if running := self._running.get(key):
                 return running
-            future = self._peers.start(custodian, partial(self._deposit_all, custodian, wanted, deadline))
+            future = self._peers.start_deposit(
+                custodian, partial(self._deposit_all, custodian, wanted, deadline)
+            )
             self._running[key] = future
         future.add_done_callback(lambda _: self._ended(key))
         return future

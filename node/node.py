@@ -92,9 +92,9 @@ class Node:
         self.following = Following(follower, self.ledger, self._fail)
         self.housekeeping = Housekeeping(self.ledger.wait_until_read)
         self.repairs = Housekeeping(self.ledger.wait_until_read)
-        # By itself: whoever lost the database must know within moments, whatever else is under way.
-        self.claiming = Housekeeping(lambda _: True)
-        self.claiming.every(CLAIM_SECONDS, "holding the database alone", self._keep_claim)
+        # By itself: who lost the database, or whose peer is down, must know in moments, whatever else is under way.
+        self.watching = Housekeeping(lambda _: True)
+        self.watching.every(CLAIM_SECONDS, "holding the database alone", self._keep_claim)
 
     def _make_patient_services(self) -> None:
         database, ledger, identity = self.database, self.ledger, self.identity
@@ -164,6 +164,7 @@ class Node:
         self.housekeeping.every(PRUNE_SECONDS, "dropping expired registrations", self.registrations.prune)
         self.records.register(self.housekeeping.every)
         self.records.register_repairs(self.repairs.every)
+        self.records.register_probes(self.watching.every)
         self.records.watch(self.metrics)
         self.app: FastAPI = create_app(self.routers(), self.metrics)
         self._listener = Listener(self.app, self.config.host, self.config.port)
@@ -196,7 +197,7 @@ class Node:
             self._lock = take_lock(self.config.directory)
             # Before the schema is touched: another process may run the node, perhaps of an older version.
             self.database.take_over()
-            self.claiming.start()
+            self.watching.start()
             self.following.start()
             self._listener.start()
             self.housekeeping.start()
@@ -221,7 +222,7 @@ class Node:
         self._listener.stop()
         self.housekeeping.stop()
         self.repairs.stop()
-        self.claiming.stop()
+        self.watching.stop()
         self.following.stop()
         self.records.close()
         self._opened_store.close()
@@ -285,7 +286,7 @@ class Node:
             *(() if problem is None else (problem,)),
             *self.housekeeping.problems(),
             *self.repairs.problems(),
-            *self.claiming.problems(),
+            *self.watching.problems(),
         )
 
     def _final(self) -> tuple[float, float]:

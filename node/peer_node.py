@@ -4,8 +4,8 @@ A peer is not trusted: its answers are limited in size and in time as they strea
 they prove (receipts, blocks, shares) is checked by whoever asked. Every attempt is signed anew, with its own nonce.
 """
 
-from concurrent.futures import Executor
-from typing import TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 from pydantic import ValidationError
@@ -29,6 +29,9 @@ from wire.retrying import Repeatable, SendAgain, is_busy, retry_after_seconds, s
 from wire.signing import RequestKey, sign_request
 from wire.types import Message
 
+if TYPE_CHECKING:
+    from node.peer_threads import BoundedThreads
+
 RELEASE_RESPONSE_BYTES = 16 * 1024 * 1024
 """The longest answer to a release request: 200 releases with their receipts and headers take less."""
 CONNECT_SECONDS = 3.0
@@ -42,6 +45,7 @@ PROBE_SECONDS = 2.0
 _READY_BYTES = 64 * 1024
 
 _Answer = TypeVar("_Answer", bound=Message)
+_Parsed = TypeVar("_Parsed")
 
 
 class PeerFailed(UpstreamFailed):
@@ -70,7 +74,7 @@ class PeerNode:
         client: httpx.Client,
         *,
         breaker: CircuitBreaker | None = None,
-        pool: Executor | None = None,
+        pool: "BoundedThreads | None" = None,
         insist: bool = False,
         call_seconds: float = CALL_SECONDS,
     ) -> None:
@@ -147,15 +151,12 @@ class PeerNode:
             PeerFailed: it did not answer.
         """
         try:
-            with self._breaker.call(even_if_open=True):
-                try:
-                    response, _ = self._exchange("GET", "/ready", b"", _READY_BYTES, {}, PROBE_SECONDS)
-                except SendAgain as failure:
-                    raise Failed(failure.error) from failure
-                except PeerFailed as error:
-                    raise Failed(error) from error
-        except BreakerOpen:
-            return False
+            response, _ = self._exchange("GET", "/ready", b"", _READY_BYTES, {}, PROBE_SECONDS)
+        except (SendAgain, PeerFailed) as error:
+            self._breaker.note_probe(answered=False)
+            failed = error.error if isinstance(error, SendAgain) else error
+            raise failed from error.__cause__
+        self._breaker.note_probe(answered=True)
         return response.status_code == 200
 
     @property
@@ -172,15 +173,17 @@ class PeerNode:
         repeatable: Repeatable = Repeatable.ALWAYS,
         seconds: float | None = None,
     ) -> _Answer:
+        def parse(body: bytes) -> _Answer:
+            try:
+                return answer_type.model_validate_json(body)
+            except ValidationError as error:
+                raise PeerFailed(
+                    f"{self._called} answered {path} with something that is no {answer_type.__name__}: "
+                    f"{error.error_count()} fields are wrong"
+                ) from None
+
         content = request.model_dump_json().encode()
-        body = self._call("POST", path, content, limit_bytes, repeatable=repeatable, seconds=seconds)
-        try:
-            return answer_type.model_validate_json(body)
-        except ValidationError as error:
-            raise PeerFailed(
-                f"{self._called} answered {path} with something that is no {answer_type.__name__}: "
-                f"{error.error_count()} fields are wrong"
-            ) from None
+        return self._parsed("POST", path, content, limit_bytes, parse, repeatable=repeatable, seconds=seconds)
 
     def _call(
         self,
@@ -190,17 +193,34 @@ class PeerNode:
         limit_bytes: int,
         *,
         content_type: str = "application/json",
+    ) -> bytes:
+        return self._parsed(method, path, body, limit_bytes, bytes, content_type=content_type)
+
+    def _parsed(
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        limit_bytes: int,
+        parse: Callable[[bytes], _Parsed],
+        *,
+        content_type: str = "application/json",
         repeatable: Repeatable = Repeatable.ALWAYS,
         seconds: float | None = None,
-    ) -> bytes:
+    ) -> _Parsed:
+        """An answer, parsed: what is none counts against the peer as silence does."""
         total_seconds = self._call_seconds if seconds is None else seconds
         try:
             with self._breaker.call(even_if_open=self._insist), within(total_seconds):
                 try:
-                    return send(
-                        lambda: self._attempt(method, path, body, limit_bytes, content_type, total_seconds),
-                        total_seconds,
-                        repeatable,
+                    return parse(
+                        send(
+                            lambda: self._attempt(
+                                method, path, body, limit_bytes, content_type, total_seconds
+                            ),
+                            total_seconds,
+                            repeatable,
+                        )
                     )
                 except PeerFailed as error:
                     raise Failed(error) from error

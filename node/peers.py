@@ -2,10 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol, TypeVar
 
 import httpx
@@ -19,8 +18,9 @@ from node.collaborators import Ledger, OwnKeys
 from node.custody import CustodyService
 from node.errors import NodeError, Unavailable
 from node.peer_node import CALL_SECONDS, PROBE_SECONDS, PeerFailed, PeerNode
+from node.peer_threads import PROBES_AT_ONCE, BoundedThreads, PeerThreads
 from node.release import ReleaseService
-from storage import BlockNotFoundError, BlockSource, Cid, StorageError, check_block
+from storage import BlockNotFoundError, Cid, check_block
 from storage.deadlines import DeadlineTransport
 from vocabulary import Role
 from wire.custody import (
@@ -35,11 +35,7 @@ from wire.custody import (
 )
 from wire.signing import RequestKey
 
-CALLS_PER_PEER = 8
-"""How many calls to one peer are under way at once: a slow one fills its own threads and nobody else's."""
 PROBE_AGAIN_SECONDS = 10.0
-HEDGE_SECONDS = 1.0
-"""How long one source of a block is waited for before the next one is asked as well."""
 
 _Result = TypeVar("_Result")
 
@@ -56,7 +52,7 @@ class Custodian(Protocol):
         """The member's name on the ledger."""
 
     @property
-    def pool(self) -> Executor | None:
+    def pool(self) -> BoundedThreads | None:
         """Threads for calls to it, where they may take long."""
 
     def put_block(self, cid: Cid, block: bytes) -> None:
@@ -117,13 +113,14 @@ class PeerState:
     @property
     def healthy(self) -> bool:
         """Whether work may be given to it."""
-        return self.ready and self.breaker is BreakerState.CLOSED
+        return self.ready and self.breaker is not BreakerState.OPEN
 
 
 class Peers:
     """Finds custodians and sources of blocks among the members on the ledger, and keeps how they are.
 
-    Each peer has threads of its own for calls to it (a bulkhead), and one circuit breaker.
+    Each peer has threads of its own for calls to it (a bulkhead), and one circuit breaker. Whether peers are ready is
+    asked in other threads, so that what a peer has to do does not hide how it is.
     """
 
     def __init__(
@@ -135,7 +132,8 @@ class Peers:
         self._call_seconds = call_seconds
         self._lock = threading.Lock()
         self._breakers: dict[bytes, CircuitBreaker] = {}
-        self._pools: dict[bytes, ThreadPoolExecutor] = {}
+        self._threads: dict[bytes, PeerThreads] = {}
+        self._probes = BoundedThreads(PROBES_AT_ONCE, "probes", most_waiting=10_000)
         self._ready: dict[bytes, bool] = {}
         self._probing: dict[bytes, Future[bool]] = {}
         self._probe_all_at = 0.0
@@ -161,14 +159,18 @@ class Peers:
             self._key,
             self._client,
             breaker=self._breaker(address),
-            pool=self._pool(address),
+            pool=self._threads_of(address).calls,
             insist=insist,
             call_seconds=self._call_seconds,
         )
 
     def start(self, address: bytes, call: Callable[[], _Result]) -> Future[_Result]:
-        """Runs a call to a member, or to this node itself, in the threads that are kept for it."""
-        return self._pool(address).submit(call)
+        """Runs a call to a member, or to this node itself, in the threads that are kept for it; raises PeerFailed."""
+        return self._threads_of(address).calls.submit(call)
+
+    def start_deposit(self, address: bytes, call: Callable[[], _Result]) -> Future[_Result]:
+        """As ``start``, in the threads for deposits."""
+        return self._threads_of(address).deposits.submit(call)
 
     def called(self, address: bytes) -> str:
         """A member by name and account, for messages."""
@@ -181,12 +183,14 @@ class Peers:
         return address != self.own.address and self._breaker(address).state is BreakerState.OPEN
 
     def is_healthy(self, address: bytes) -> bool:
-        """Whether it answered lately, as far as is known here, and said that it can do its work."""
+        """Whether it answered lately, as far as is known here, said that it can do its work, and keeps up with it."""
         if address == self.own.address:
             return True
         with self._lock:
             ready = self._ready.get(address, True)
-        return ready and self._breaker(address).state is BreakerState.CLOSED
+        if not ready or self._threads_of(address).deposits.is_full:
+            return False
+        return self._breaker(address).state is not BreakerState.OPEN
 
     def states(self) -> tuple[PeerState, ...]:
         """How the other active custodians are, in the order of their enrolment; none before the ledger was read."""
@@ -209,6 +213,10 @@ class Peers:
         Whoever is not healthy is asked each time, the others every ``PROBE_AGAIN_SECONDS``. An answer that does not
         come within ``wait_seconds`` is noted when it comes.
         """
+        try:
+            self._ledger.snapshot()
+        except Unavailable:
+            return 0
         everyone = self._monotonic() >= self._probe_all_at
         if everyone or wait_seconds >= PROBE_SECONDS:
             self._probe_all_at = self._monotonic() + PROBE_AGAIN_SECONDS
@@ -223,7 +231,7 @@ class Peers:
             running = self._probing.get(address)
         if running is not None and not running.done():
             return running
-        future = self.start(address, self.node(address).is_ready)
+        future = self._probes.submit(self.node(address).is_ready)
 
         def note(done: Future[bool]) -> None:
             with self._lock:
@@ -237,11 +245,10 @@ class Peers:
     def close(self) -> None:
         """Waits for the calls that are under way, starts no new ones, and closes idle connections."""
         with self._lock:
-            pools = tuple(self._pools.values())
-        for pool in pools:
-            pool.shutdown(wait=False, cancel_futures=True)
-        for pool in pools:
-            pool.shutdown(wait=True)
+            everyone: list[PeerThreads | BoundedThreads] = [*self._threads.values(), self._probes]
+        for wait_for_calls in (False, True):
+            for each in everyone:
+                each.close(wait=wait_for_calls)
         self._client.close()
 
     def _others(self) -> list[bytes]:
@@ -256,64 +263,12 @@ class Peers:
         with self._lock:
             return self._breakers.setdefault(address, CircuitBreaker())
 
-    def _pool(self, address: bytes) -> ThreadPoolExecutor:
+    def _threads_of(self, address: bytes) -> PeerThreads:
         with self._lock:
-            pool = self._pools.get(address)
-            if pool is None:
-                name = f"calls-{address.hex()[:8]}"
-                pool = self._pools[address] = ThreadPoolExecutor(CALLS_PER_PEER, thread_name_prefix=name)
-            return pool
-
-
-class FirstGood:
-    """A ``BlockSource`` over several; a wrong block is passed over like an absent one.
-
-    They are asked in order, each when the one before failed or took ``HEDGE_SECONDS``; whoever was late goes last
-    from then on, so that a slow source costs its second once, not once a block.
-    """
-
-    def __init__(self, sources: Sequence[BlockSource]) -> None:
-        self._sources = list(sources)
-        self._lock = threading.Lock()
-
-    def get(self, cid: Cid) -> bytes:
-        """As ``storage.BlockSource.get``; the error names what each source did."""
-        with self._lock:
-            waiting = list(self._sources)
-        failures: list[str] = []
-        under_way: dict[Future[bytes], BlockSource] = {}
-        while waiting or under_way:
-            if waiting:
-                source = waiting.pop(0)
-                pool = getattr(source, "pool", None)
-                if pool is not None:
-                    under_way[pool.submit(source.get, cid)] = source
-                elif (block := _block_or_none(partial(source.get, cid), cid, failures)) is not None:
-                    self._put_last(under_way.values())
-                    return block
-            done, _ = wait(under_way, timeout=HEDGE_SECONDS if waiting else None, return_when=FIRST_COMPLETED)
-            for future in done:
-                del under_way[future]
-                if (block := _block_or_none(future.result, cid, failures)) is not None:
-                    self._put_last(under_way.values())
-                    for late in under_way:
-                        late.cancel()
-                    return block
-        raise BlockNotFoundError(f"no one gave block {cid}: {'; '.join(failures) or 'no one to ask'}")
-
-    def _put_last(self, late: Iterable[BlockSource]) -> None:
-        with self._lock:
-            for source in late:
-                self._sources.remove(source)
-                self._sources.append(source)
-
-
-def _block_or_none(call: Callable[[], bytes], cid: Cid, failures: list[str]) -> bytes | None:
-    try:
-        return check_block(cid, call())
-    except (StorageError, NodeError) as error:
-        failures.append(str(error))
-        return None
+            threads = self._threads.get(address)
+            if threads is None:
+                threads = self._threads[address] = PeerThreads(address)
+            return threads
 
 
 def check_receipt(

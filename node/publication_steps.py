@@ -6,8 +6,9 @@ Blocks and shares come first and the ledger last: no record on the ledger ever p
 """
 
 import threading
+import time
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -27,7 +28,8 @@ from storage import Cid
 
 RECORDS_PER_TRANSACTION = 20
 FINAL_SECONDS = 30.0
-REPAIRS_AT_ONCE = 100
+TURN_SECONDS = 10.0
+"""After so long a turn of resuming or of repairing ends, when the publication at hand is done with."""
 REPAIR_WAIT_SECONDS = 3.0
 MOST_STEPS = 12
 """How often one call moves a publication on: enough for several rotations of the keyring underway."""
@@ -48,6 +50,7 @@ class PublicationSteps:
         new_stopwatch: NewStopwatch = Stopwatch,
         wait_seconds: float = WAIT_SECONDS,
         replicas: int = 3,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """``replicas``: how many custodians hold a record whole before the ledger is told (0: all of its)."""
         self._keys = keys
@@ -59,7 +62,8 @@ class PublicationSteps:
         self._new_stopwatch = new_stopwatch
         self._wait_seconds = wait_seconds
         self._replicas = replicas
-        self._repaired_up_to = ""
+        self._monotonic = monotonic
+        self._repaired_up_to = self._resumed_up_to = ""
         self._locks = tuple(threading.RLock() for _ in range(64))
 
     @contextmanager
@@ -68,13 +72,18 @@ class PublicationSteps:
         with self._locks[patient[-1] % len(self._locks)]:
             yield
 
-    def advance(self, publication_id: str) -> JournalPublication:
-        """Moves a publication on as far as it goes now; what stopped it is in its ``detail``."""
+    def advance(self, publication_id: str, wait_seconds: float | None = None) -> JournalPublication:
+        """Moves a publication on as far as it goes now; what stopped it is in its ``detail``.
+
+        Args:
+            wait_seconds: how long custodians are waited for; as this was made with, when absent.
+        """
+        wait_seconds = self._wait_seconds if wait_seconds is None else wait_seconds
         watch = self._new_stopwatch()
         with self.locked(self._journal.load(publication_id).patient):
             for _ in range(MOST_STEPS):
                 publication = self._journal.load(publication_id)
-                if publication.state not in IN_PROGRESS or not self._step(publication, watch):
+                if publication.state not in IN_PROGRESS or not self._step(publication, watch, wait_seconds):
                     break
             after = self._journal.load(publication_id)
             if after.state in IN_PROGRESS:
@@ -84,18 +93,21 @@ class PublicationSteps:
     def repair(self) -> int:
         """Brings published records to custodians that lacked them; returns how many publications still wait.
 
-        At most ``REPAIRS_AT_ONCE`` are looked at, others the next time.
+        As many are looked at as ``TURN_SECONDS`` allow, others the next time.
 
         When every custodian has its share the journal forgets the wraps: from then on only custodians hold them.
         """
         waiting = sorted(self._journal.published_but_waiting())
         after = bisect_right(waiting, self._repaired_up_to)
         repaired = 0
-        for publication_id in (waiting[after:] + waiting[:after])[:REPAIRS_AT_ONCE]:
+        until = self._monotonic() + TURN_SECONDS
+        for publication_id in waiting[after:] + waiting[:after]:
             publication = self._journal.load(publication_id)
             with self.locked(publication.patient):
                 repaired += self._repaired(publication)
             self._repaired_up_to = publication_id
+            if self._monotonic() >= until:
+                break
         return len(waiting) - repaired
 
     def _repaired(self, publication: JournalPublication) -> bool:
@@ -113,7 +125,21 @@ class PublicationSteps:
         self._journal.drop_wraps(publication.publication_id)
         return True
 
-    def _step(self, publication: JournalPublication, watch: Stopwatch) -> bool:
+    def resume(self) -> None:
+        """Moves on what is neither published nor abandoned, some of it at a time, others the next time.
+
+        What a custodian takes long for goes on behind this, and is found done at a later turn.
+        """
+        in_progress = sorted(self._journal.in_progress())
+        after = bisect_right(in_progress, self._resumed_up_to)
+        until = self._monotonic() + TURN_SECONDS
+        for publication_id in in_progress[after:] + in_progress[:after]:
+            self.advance(publication_id, min(self._wait_seconds, REPAIR_WAIT_SECONDS))
+            self._resumed_up_to = publication_id
+            if self._monotonic() >= until:
+                break
+
+    def _step(self, publication: JournalPublication, watch: Stopwatch, wait_seconds: float) -> bool:
         """One step; whether there may be another one now."""
         snapshot = self._ledger.snapshot()
         landed = self._landed(publication)
@@ -128,7 +154,7 @@ class PublicationSteps:
             return False
         try:
             if publication.state is PublicationState.SEALED:
-                return self._deposit(publication, watch)
+                return self._deposit(publication, watch, wait_seconds)
             return self._send(publication, watch)
         except (ChainUnreachable, NotFinal, TransactionLost, RpcRefused) as error:
             self._stay(publication, publication.state, str(error))
@@ -136,13 +162,13 @@ class PublicationSteps:
             self._stay(publication, publication.state, error.detail)
         return False
 
-    def _deposit(self, publication: JournalPublication, watch: Stopwatch) -> bool:
+    def _deposit(self, publication: JournalPublication, watch: Stopwatch, wait_seconds: float) -> bool:
         if self._reseal_if_stale(publication, watch):
             return True
         header = Header.from_bytes(publication.records[0].header)
         enough = enough_of(header.threshold, len(header.custodians), self._replicas)
         with watch.step("deposit"):
-            outcome = self._distributor.distribute(publication, enough, self._wait_seconds)
+            outcome = self._distributor.distribute(publication, enough, wait_seconds)
         if outcome.complete < enough:
             words = "; ".join(outcome.failures)
             self._stay(

@@ -109,9 +109,8 @@ class Publisher:
         return self._book.answer(self._journal.load(publication_id))
 
     def resume(self) -> None:
-        """Moves on every publication that is neither published nor abandoned; for start-up and at intervals."""
-        for publication_id in self._journal.in_progress():
-            self._steps.advance(publication_id)
+        """Moves on publications that are neither published nor abandoned; for start-up and at intervals."""
+        self._steps.resume()
 
     def _publish(
         self, patient: bytes, payloads: Sequence[RecordPayload], supersedes: bytes | None, watch: Stopwatch

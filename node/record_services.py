@@ -11,6 +11,7 @@ from crypto.header import Header
 from crypto.hpke import EncryptionKey
 from ledger.sender import Sender
 from node.asking import AccessAsker
+from node.block_sources import FirstGood
 from node.blocks import BlockService
 from node.breaker import BreakerState
 from node.collaborators import Grants, Keyrings, Openings, Patients
@@ -25,7 +26,7 @@ from node.ledger_view import LedgerView
 from node.metrics import Metrics
 from node.orphans import OrphanSweeper
 from node.own_copies import OwnCopies
-from node.peers import FirstGood, OwnCustodian, Peers
+from node.peers import OwnCustodian, Peers
 from node.publication_book import PublicationBook
 from node.publication_steps import PublicationSteps
 from node.publish import Publisher
@@ -162,14 +163,17 @@ class RecordServices:
 
     def register(self, every: Callable[[float, str, Callable[[], object]], object]) -> None:
         """Names the work that is done at start and at intervals: ``every(seconds, name, action)``."""
-        every(RESUME_SECONDS, "publications", self.publisher.resume)
-        every(PROBE_EVERY_SECONDS, "peers", lambda: self.peers.probe(PROBE_WAIT_SECONDS))
         every(SWEEP_SECONDS, "orphans", self.sweeper.sweep)
 
     def register_repairs(self, every: Callable[[float, str, Callable[[], object]], object]) -> None:
         """As ``register``, for work that may take long: in a thread of its own."""
+        every(RESUME_SECONDS, "publications", self.publisher.resume)
         every(REPAIR_SECONDS, "deposits", self.steps.repair)
         every(REPLICATION_SECONDS, "replication", self.replication.turn)
+
+    def register_probes(self, every: Callable[[float, str, Callable[[], object]], object]) -> None:
+        """As ``register``, for what must wait for nothing else."""
+        every(PROBE_EVERY_SECONDS, "peers", lambda: self.peers.probe(PROBE_WAIT_SECONDS))
 
     def watch(self, metrics: Metrics) -> None:
         """Adds the figures of replicas and of peers."""

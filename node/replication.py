@@ -27,11 +27,12 @@ import structlog
 from crypto.errors import CryptoError
 from crypto.header import read_header
 from ledger.entities import Record
+from node.block_sources import FirstGood
 from node.blocks import BlockService
 from node.collaborators import SYSTEM_CLOCK, Clock, Ledger, OwnKeys
 from node.errors import NodeError
 from node.peer_node import PeerNode
-from node.peers import Custodian, FirstGood, Peers
+from node.peers import Custodian, Peers
 from node.release import identity_of
 from node.replica_store import ReplicaState, ReplicaStore
 from storage import (

@@ -136,8 +136,14 @@ class ShareCollector:
             if not insist and self._peers.is_resting(address):
                 continue
             asked.add(address)
-            call = partial(self._release, address, request, insist)
-            pending[self._peers.start(address, call)] = address
+            try:
+                future = self._peers.start(address, partial(self._release, address, request, insist))
+            except NodeError as error:
+                _log.warning("a custodian is not asked", custodian="0x" + address.hex(), code=error.code)
+                for one in collected.values():
+                    one.failures.append(f"{self._peers.called(address)}: {error.detail}")
+                continue
+            pending[future] = address
 
     def _release(self, address: bytes, request: ReleaseRequest, insist: bool) -> ReleaseResponse:
         return self._peers.custodian(address, insist=insist).release(request)

@@ -13,6 +13,7 @@ import pytest
 from node_fixtures import Member, Network
 from records_flow import Case
 
+from node.breaker import FAILURES
 from node.peer_node import PeerFailed, PeerNode
 from storage import BlockCorruptError, BlockNotFoundError, Cid
 from storage.deadlines import DeadlineTransport
@@ -252,3 +253,19 @@ def test_release_request_of_nothing_permitted_gives_nothing(network):
     (answer,) = peer.release(request).releases
     assert answer.sealed is None
     assert "final" in answer.refusal
+
+
+def test_attack_garbage_with_status_200_counts_against_the_peer_as_silence_does(peer_at):
+    def garbage(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n[]")
+
+    item = ReleaseItem(sequence=1, record_id=bytes(32))
+    request = ReleaseRequest(patient=bytes(20), response_public_key=bytes(1216), items=(item,))
+    with server(garbage) as url:
+        peer = peer_at(url)
+        for _ in range(FAILURES):
+            with pytest.raises(PeerFailed, match="is no ReleaseResponse"):
+                peer.release(request)
+        assert peer.is_ready()
+        with pytest.raises(PeerFailed, match="did not answer lately"):
+            peer.release(request)

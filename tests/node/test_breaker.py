@@ -124,3 +124,21 @@ def test_failures_of_calls_that_began_before_it_opened_do_not_prolong_it(breaker
     assert len(done) == 8
     clock.seconds += OPEN_SECONDS
     assert breaker.state is BreakerState.HALF_OPEN
+
+
+def test_attack_peer_that_says_it_is_well_while_its_calls_fail_is_left_alone_all_the_same(breaker, clock):
+    trip(breaker)
+    breaker.note_probe(answered=True)
+    assert breaker.state is BreakerState.OPEN
+    clock.seconds += OPEN_SECONDS
+    fail(breaker)
+    breaker.note_probe(answered=True)
+    assert breaker.state is BreakerState.OPEN
+
+
+def test_peer_that_was_silent_and_answers_its_probe_is_called_again_at_once(breaker):
+    for _ in range(FAILURES):
+        breaker.note_probe(answered=False)
+    assert breaker.state is BreakerState.OPEN
+    breaker.note_probe(answered=True)
+    assert breaker.state is BreakerState.CLOSED
