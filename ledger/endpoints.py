@@ -92,6 +92,7 @@ class Endpoints(Chain):
         self._advancing = threading.Lock()
         self._advanced_at = self._reviewed_at = clock()
         self._sent: dict[bytes, None] = {}
+        self._short: dict[tuple[Endpoint, bytes], tuple[float, int]] = {}
         self._receipts = ConfirmedReceipts(
             self._asking,
             self._head_of,
@@ -155,14 +156,22 @@ class Endpoints(Chain):
         return self._receipts.of(hashes)
 
     def transaction_count(self, address: bytes, tag: str = "latest") -> int:
-        """How many transactions of an account enough endpoints have: the least of what they tell."""
+        """How many transactions of an account enough endpoints have; of two that differ, the lower number.
+
+        All are asked, so that fewer liars than must tell the same can move it neither way.
+        """
         outcomes = self._asking.gather(
-            lambda one: one.chain.transaction_count(address, tag), wanted=self.confirmations
+            lambda one: one.chain.transaction_count(address, tag), wanted=len(self._endpoints)
         )
-        counts = answers_of(outcomes)
+        counts = sorted(answers_of(outcomes), reverse=True)
         if len(counts) < self.confirmations:
             raise self._asking.too_few(len(counts), failures_of(outcomes))
-        return min(counts)
+        believed = counts[min(max(self.confirmations, 2), len(counts)) - 1]
+        if tag == "latest":
+            for endpoint, count in outcomes:
+                if isinstance(count, int):
+                    self._leave_if_short(endpoint, address, count, believed)
+        return believed
 
     def request_bytes(self, method: str, parameters: Sequence[Any]) -> bytes:
         """The unparsed answer of the first endpoint that is well; nothing confirms it."""
@@ -290,6 +299,21 @@ class Endpoints(Chain):
     def _final_number_from(self, number: int) -> int:
         final = self._final
         return (self.final_block() if final is None or final.number < number else final).number
+
+    def _leave_if_short(self, endpoint: Endpoint, address: bytes, count: int, believed: int) -> None:
+        """Leaves an endpoint that does not come to a number of transactions which the others had some time ago."""
+        now, key = self._clock(), (endpoint, address)
+        if count >= believed:
+            self._short.pop(key, None)
+            return
+        since, others = self._short.setdefault(key, (now, believed))
+        if now - since > self._stale_seconds:
+            self._short.pop(key)
+            if count < others:
+                endpoint.rest(
+                    f"{endpoint.place} counts {count} transactions of 0x{address.hex()}, of which the others counted "
+                    f"{others} some time ago"
+                )
 
     def _remember_sent(self, raw: bytes) -> None:
         self._sent[raw] = None

@@ -22,6 +22,7 @@ class Engine:
         mined_is_final: Whether a mined transaction can no longer be undone.
         asks_transaction_before_receipt: Whether a receipt look-up of a waiting transaction blocks, so that
             eth_getTransactionByHash must say first that it was mined.
+        loses_newest_blocks: Whether a power cut may take away blocks that somebody has seen already.
         not_ready: Words of an error that says nothing about the request: the endpoint was just started, or has not
             indexed its newest block.
     """
@@ -38,6 +39,7 @@ class Engine:
     poll_seconds: float
     mined_is_final: bool
     asks_transaction_before_receipt: bool
+    loses_newest_blocks: bool
     not_ready: tuple[str, ...] = ()
 
 
@@ -54,6 +56,7 @@ ANVIL = Engine(
     poll_seconds=0.01,
     mined_is_final=True,
     asks_transaction_before_receipt=False,
+    loses_newest_blocks=True,
 )
 """The embedded engine for demonstrations and tests: one process, no integrity promise, ``latest`` is final."""
 
@@ -70,6 +73,7 @@ BFT = Engine(
     poll_seconds=0.05,
     mined_is_final=True,
     asks_transaction_before_receipt=True,
+    loses_newest_blocks=False,
     not_ready=("exceeds block gas limit", "evmCoinInfo is not set", "failed to get rpc block"),
 )
 """The consortium's chain (``chain/``: CometBFT, Cosmos SDK, cosmos/evm). A block has the signatures of more than two

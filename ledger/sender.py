@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 from ledger.blocks import Receipt
 from ledger.chain import Chain
@@ -35,6 +36,8 @@ TRANSFER_GAS = 21_000
 _PASSING = ("full", "rate limit", "too many", "try again", "timed out")
 _FOR_EVER = ("intrinsic gas",)
 """A refusal of these very bytes, whatever the state of the chain."""
+FILLERS_AT_ONCE = 32
+"""How many gaps between nonces are closed in one turn: a count that is told too low must not stop all else."""
 BLOCKS_REFUSED = 2
 """How many blocks later a refusal must be the same before a transaction gives way to those behind it."""
 
@@ -269,17 +272,19 @@ class Sender:
                 except RpcRefused as error:
                     if self._is_refused_for_good(entry, error):
                         self._fill(entry.nonce)
-            for nonce in range(mined, max(taken, default=mined)):
-                if nonce not in taken:
-                    self._fill(nonce)
+            gaps = (nonce for nonce in range(mined, max(taken, default=mined)) if nonce not in taken)
+            for nonce in islice(gaps, FILLERS_AT_ONCE):
+                self._fill(nonce)
 
     def _count_mined(self) -> int:
         """How many of the account's transactions are mined; what just landed by its receipt leaves no gap.
 
-        An endpoint that is behind counts too few for a while; one that goes on counting fewer lost some.
+        An endpoint that is behind counts too few for a while; a chain that goes on counting fewer lost some, where it
+        may lose what was final.
         """
         counted = self.chain.transaction_count(self.address)
-        if counted < self._landed and time.monotonic() - self._landed_at >= self._lost_after_seconds:
+        waited = time.monotonic() - self._landed_at >= self._lost_after_seconds
+        if counted < self._landed and waited and self.chain.engine.loses_newest_blocks:
             self._landed = counted
         return max(counted, self._landed)
 

@@ -651,6 +651,53 @@ def test_send_endpoint_takes_the_transaction_and_refuses_it_lands_once(
     assert receipt == world.chain.receipt(receipt.transaction_hash)
 
 
+@FIRST_AND_SECOND
+def test_send_endpoint_understates_the_count_of_transactions_is_not_believed_and_named(
+    consortium: Consortium, liar: int
+) -> None:
+    world, key = consortium.world, consortium.world.administrator
+    for _ in range(2):
+        world.sender(key).send(world.deployment.address, _enrolment(consortium))
+    mined = world.chain.transaction_count(key.address)
+    consortium.endpoints[liar].lie("eth_getTransactionCount", lambda _, __: "0x0")
+    # It takes what nobody else would.
+    consortium.endpoints[liar].swallow(
+        "eth_sendRawTransaction", lambda parameters: "0x" + keccak(bytes.fromhex(parameters[0][2:])).hex()
+    )
+    sender = _sender(consortium, key)
+    first = sender.submit(world.deployment.address, _enrolment(consortium))
+    assert first.nonce == mined
+    assert sender.wait(first).succeeded
+    for _ in range(2):
+        assert consortium.chain.transaction_count(key.address) == mined + 1
+        consortium.clock.pass_seconds(REVIEW_SECONDS)
+    consortium.require_named(liar)
+
+
+def test_count_of_transactions_endpoint_just_behind_is_not_named(consortium: Consortium) -> None:
+    world, key, behind = consortium.world, consortium.world.administrator, consortium.endpoints[1]
+    for _ in range(2):
+        old = world.chain.transaction_count(key.address)
+        world.sender(key).send(world.deployment.address, _enrolment(consortium))
+        behind.lie("eth_getTransactionCount", lambda _, __, old=old: hex(old))
+        assert consortium.chain.transaction_count(key.address) == old + 1
+        consortium.clock.pass_seconds(REVIEW_SECONDS)
+    assert consortium.chain.problems() == ()
+
+
+@FIRST_AND_SECOND
+@pytest.mark.parametrize("told", [0, 1_000])
+def test_count_of_transactions_of_two_that_differ_is_the_lower_one(
+    new_consortium: Callable[..., Consortium], liar: int, told: int
+) -> None:
+    consortium = new_consortium(2)
+    world, key = consortium.world, consortium.world.administrator
+    world.sender(key).send(world.deployment.address, _enrolment(consortium))
+    mined = world.chain.transaction_count(key.address)
+    consortium.endpoints[liar].lie("eth_getTransactionCount", lambda _, __: hex(told))
+    assert consortium.chain.transaction_count(key.address) == min(told, mined)
+
+
 def test_send_contract_refuses_is_refused_through_endpoints_too(consortium: Consortium) -> None:
     stranger = Key.new()
     with pytest.raises(ContractRefused):

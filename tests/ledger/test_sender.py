@@ -31,7 +31,7 @@ from ledger.errors import (
 )
 from ledger.messages import Revocation
 from ledger.outbox import MemoryOutbox, Outbox
-from ledger.sender import Sender
+from ledger.sender import FILLERS_AT_ONCE, Sender
 from ledger.transactions import SignedTransaction, sign_transaction
 from vocabulary import Role
 
@@ -282,6 +282,37 @@ def test_transaction_the_chain_no_longer_takes_does_not_block_those_behind(own_w
     with pytest.raises(TransactionLost):
         sending.wait(refused.hash)
     assert outbox.pending() == []
+
+
+@pytest.mark.parametrize("loses_newest_blocks", [False, True])
+def test_gaps_that_an_understated_count_pretends_are_filled_at_most_in_small_numbers(
+    own_world: LedgerWorld, loses_newest_blocks: bool
+) -> None:
+    member, key = own_world.enrol(Role.CONSUMER), own_world.administrator
+    endpoint = LyingEndpoint(own_world.chain.url)
+    engine = replace(ANVIL, loses_newest_blocks=loses_newest_blocks)
+    outbox = MemoryOutbox()
+    try:
+        with Chain(endpoint.url, engine) as chain:
+            sending = Sender(
+                chain, key.address, key.sign_digest, outbox, resend_seconds=1e9, lost_after_seconds=0.0
+            )
+            for number in range(2 * FILLERS_AT_ONCE):
+                sending.submit(
+                    own_world.deployment.address, calls.set_member_roles(member.address, number % 32), gas=GAS
+                )
+            last = sending.submit(own_world.deployment.address, toggle(own_world, member, False), gas=GAS)
+            assert sending.wait(last, timeout_seconds=60).succeeded
+            mining(own_world, False)
+            waiting = sending.submit(own_world.deployment.address, toggle(own_world, member, True), gas=GAS)
+            endpoint.lie("eth_getTransactionCount", lambda _, __: "0x0")
+            signed = []
+            outbox.add = lambda nonce, *rest: signed.append(nonce)  # type: ignore[method-assign]
+            sending.resume()
+            assert len(signed) <= (FILLERS_AT_ONCE if loses_newest_blocks else 0)
+            assert waiting.nonce not in signed
+    finally:
+        endpoint.close()
 
 
 def test_transaction_whose_nonce_another_took_is_lost_and_said_so(own_world: LedgerWorld) -> None:
