@@ -68,6 +68,8 @@ def test_status_while_two_validators_are_dead_says_that_the_chain_halted_and_up_
     validators = of_kind(network, "validator")
     kill(validators["Two validator"]["pid"], validators["Three validator"]["pid"])
     wait_until(lambda: "no block for" in network.parts()["One validator"]["note"])
+    # Nodes wait longer for a block before they say that there is none.
+    wait_until(lambda: {network.parts()[name]["state"] for name in ("One", "Two")} == {"not ready"})
     began = time.monotonic()
     shown = network.phr("network", "status").document
     assert time.monotonic() - began < 30
