@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+
+import anyio
+from anyio.to_thread import run_sync
 
 from node.status import Health
 
@@ -15,18 +17,19 @@ class Readiness:
 
     def __init__(self, look: Callable[[], Health]) -> None:
         self._look = look
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="readiness")
-        self._looking: Future[Health] | None = None
+        self._thread = anyio.CapacityLimiter(1)
+        self._looking: asyncio.Task[Health] | None = None
 
     async def health(self) -> Health:
         """How the node is now. To be asked in one event loop."""
         if self._looking is None or self._looking.done():
-            self._looking = self._thread.submit(self._look)
-        try:
-            looking = asyncio.shield(asyncio.wrap_future(self._looking))
-            return await asyncio.wait_for(looking, PATIENCE_SECONDS)
-        except TimeoutError:
-            return Health(
-                ready=False,
-                problems=(f"the database did not answer within {PATIENCE_SECONDS:.0f} s: look at it",),
-            )
+            look = run_sync(self._look, limiter=self._thread, abandon_on_cancel=True)
+            self._looking = asyncio.get_running_loop().create_task(look)
+        looking = self._looking
+        done, _ = await asyncio.wait({looking}, timeout=PATIENCE_SECONDS)
+        if done:
+            return looking.result()
+        return Health(
+            ready=False,
+            problems=(f"the database did not answer within {PATIENCE_SECONDS:.0f} s: look at it",),
+        )

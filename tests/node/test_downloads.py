@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from files_flow import Noise, download, publish_file, staff_id_of
+from files_flow import Noise, download, note_identified, publish_file, staff_id_of
 from hypothesis import given
 from hypothesis import strategies as st
 from node_fixtures import Member, Network
@@ -150,18 +150,14 @@ def stalled(member: Member, record: ReadRecord) -> Iterator[None]:
         yield
 
 
-def downloads_under_way(member: Member) -> float:
-    registry = member.node.metrics.registry
-    return registry.get_sample_value("phr_requests_under_way", {"lane": "downloads"}) or 0.0
-
-
-def test_attack_downloads_that_nobody_reads_stand_in_nobody_elses_way(case, reader):
+def test_attack_downloads_that_nobody_reads_stand_in_nobody_elses_way(case, reader, monkeypatch):
     publish_file(case, CONTENT)
     case.grant(reader)
     (record,) = case.read(reader).records
     nurse = {"Authorization": f"Bearer {reader.node.staff.add(f'nurse-{case.number}', 'nurse')}"}
+    identified = note_identified(reader, monkeypatch)
     with stalled(reader, record), stalled(reader, record):
-        wait_until(lambda: downloads_under_way(reader) == 2, "two downloads are under way")
+        wait_until(lambda: len(identified) == 2, "two downloads are under way")
         refused = download(reader, record)
         assert (refused.status_code, refused.json()["code"]) == (429, "busy")
         body = {"patient": "0x" + case.patient.address.hex(), "purpose": "TREAT"}

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import httpx
+import pytest
 from node_fixtures import Member
 from records_flow import Case
 
+from node.staff import StaffMember
 from vocabulary import Category
 from wire.staff import FileAnnouncement, FileUpload, Publication, ReadRecord
 
@@ -97,3 +99,17 @@ def staff_id_of(member: Member) -> str:
     person = member.node.staff.by_token(member.staff_token)
     assert person is not None
     return person.staff_id
+
+
+def note_identified(member: Member, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The tokens that the member's node looked up from now on: whoever comes later is counted after them."""
+    looked_up: list[str] = []
+    by_token = member.node.staff.by_token
+
+    def noting(token: str) -> StaffMember | None:
+        found = by_token(token)
+        looked_up.append(token)
+        return found
+
+    monkeypatch.setattr(member.node.staff, "by_token", noting)
+    return looked_up
