@@ -4,9 +4,9 @@ Source: Ethereum JSON-RPC specification (execution-apis); blocks by hash are EIP
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -43,6 +43,7 @@ ANSWER_SECONDS = 300.0
 READY_SECONDS = 2.0
 INTERNAL_ERROR = -32603
 """JSON-RPC 2.0, section 5.1: the endpoint failed; it says nothing about what was asked."""
+_Answer = TypeVar("_Answer")
 _KNOWN_ALREADY = (
     "already known",
     "already imported",
@@ -165,8 +166,8 @@ class Chain:
             )
         return found
 
-    def block_transactions(self, block_number: int) -> list[Transaction]:
-        """The transactions of a block, in order.
+    def block_transactions(self, block_number: int) -> list[Mapping[str, Any]]:
+        """The transactions of a block as parsed from JSON, in order.
 
         Raises:
             BlockUnknown: this chain has no such block (yet).
@@ -174,12 +175,14 @@ class Chain:
         answer = self._when_ready("eth_getBlockByNumber", [hex(block_number), True])
         if answer is None:
             raise BlockUnknown(f"the chain at {self.place} has no block {block_number}")
-        if not isinstance(answer, dict) or not isinstance(answer.get("transactions"), list):
-            raise ChainAnswerInvalid(f"expected block {block_number} with its transactions")
-        found = [parse_transaction(one) for one in answer["transactions"]]
-        if any(one.block_number != block_number for one in found):
-            raise ChainAnswerInvalid(f"the endpoint sent transactions of another block than {block_number}")
+        found = answer.get("transactions") if isinstance(answer, dict) else None
+        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+            raise ChainAnswerInvalid(f"expected block {block_number} with its transactions as JSON objects")
         return found
+
+    def confirmed(self, what: str, ask: Callable[["Chain"], _Answer]) -> _Answer:
+        """What one endpoint answers; of several, what enough of them answer alike. ``what`` names it in errors."""
+        return ask(self)
 
     def call(self, to: bytes, call_data: bytes, block: BlockId = None, sender: bytes | None = None) -> bytes:
         """What a contract (20 bytes) returns to ``call_data`` at a block, without a transaction.

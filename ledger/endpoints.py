@@ -7,7 +7,7 @@ excluded and named. All else is asked of the first that answers. Which lies this
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from ledger.asking import SECOND_LOOK_SECONDS, Asking, Outcome, answers_of, failures_of
 from ledger.blocks import Block, Log, Receipt, Transaction
@@ -28,6 +28,7 @@ PATIENCE_SECONDS = 5.0
 REVIEW_SECONDS = 10.0
 """How often all endpoints are asked for their heads."""
 _REMEMBERED = 4_096
+_Answer = TypeVar("_Answer")
 
 
 def connect(urls: Sequence[str], engine: Engine, deployment: Deployment, confirmations: int = 0) -> Chain:
@@ -193,12 +194,9 @@ class Endpoints(Chain):
         """The hash of the first block, which every endpoint is held to."""
         return self._asking.any(lambda endpoint: endpoint.chain.genesis_hash())
 
-    def block_transactions(self, block_number: int) -> list[Transaction]:
-        """The transactions of a block, the same from enough endpoints."""
-        return self._asking.agreed(
-            f"the transactions of block {block_number}",
-            lambda endpoint: endpoint.chain.block_transactions(block_number),
-        )
+    def confirmed(self, what: str, ask: Callable[[Chain], _Answer]) -> _Answer:
+        """What enough endpoints answer alike; whoever answers otherwise is excluded."""
+        return self._asking.agreed(what, lambda endpoint: ask(endpoint.chain))
 
     def call(self, to: bytes, call_data: bytes, block: BlockId = None, sender: bytes | None = None) -> bytes:
         """What a contract returns, by the first endpoint that is well."""

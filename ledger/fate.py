@@ -1,5 +1,6 @@
 """Which transaction was mined at a nonce, by the blocks themselves: an endpoint's index of receipts may lag or stop."""
 
+from ledger.blocks import parse_transaction
 from ledger.chain import Chain
 
 
@@ -31,5 +32,8 @@ def mined_at_nonce(chain: Chain, address: bytes, nonce: int) -> list[bytes]:
             last = middle
         else:
             before = middle
-    mined = chain.block_transactions(last)
+    mined = chain.confirmed(
+        f"the transactions of block {last}",
+        lambda one: [parse_transaction(transaction) for transaction in one.block_transactions(last)],
+    )
     return [one.hash for one in mined if one.sender == address and one.nonce == nonce]
