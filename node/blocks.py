@@ -17,8 +17,8 @@ from node.errors import Conflict, InvalidRequest, NodeError, NotAllowed, NotFoun
 from node.tables_custody import block_arrivals, block_references, deposits
 from storage import BlockCorruptError, BlockNotFoundError, BlockStore, Cid, CidError, Codec, missing, put_many
 
-UNREFERENCED_SECONDS = 3600
-"""How long a block may wait for the deposit that needs it."""
+UNREFERENCED_SECONDS = 4 * 3600
+"""How long a block may wait for the deposit that needs it: longer than the largest file's publication may take."""
 UNREFERENCED_BYTES_PER_MEMBER = 8 * 1024**3
 """How many bytes of blocks that nothing needs yet one member may have here: the blocks of large files come before
 their deposit. The disk's own reserve holds beside it."""

@@ -262,10 +262,12 @@ class CustodyService:
         root = parse_cid(header.ciphertext_cid)
         hashed, size_bytes = hashlib.sha256(), 0
         try:
+            cids = tuple(unixfs.blocks_of(self._blocks.store, root, limit_bytes=header.ciphertext_size))
+            # Or a few blocks would be hashed as the content of many; what is encrypted never repeats itself.
+            unixfs.require_distinct_chunks(cids, header.ciphertext_size)
             for chunk in unixfs.cat(self._blocks.store, root, limit_bytes=header.ciphertext_size):
                 hashed.update(chunk)
                 size_bytes += len(chunk)
-            cids = tuple(unixfs.blocks_of(self._blocks.store, root))
         except BlockNotFoundError as error:
             raise Conflict(
                 f"put the ciphertext's blocks before the deposit: {error}", code="blocks-missing"

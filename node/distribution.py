@@ -15,10 +15,11 @@ from crypto.statement import sign_statement
 from node.blocks import BlockService
 from node.collaborators import SYSTEM_CLOCK, Clock, OwnKeys
 from node.errors import NodeError
-from node.peer_node import PeerFailed
+from node.peer_node import PeerFailed, PeerRefused
 from node.peers import Custodian, Peers, check_receipt
 from node.publication_entries import JournalPublication, JournalRecord, WaitingDeposit
 from node.publish_journal import PublishJournal
+from node.sent_blocks import SentBlocks
 from storage import Cid, StorageError, unixfs
 from wire.custody import (
     DEPOSIT_LABEL,
@@ -64,6 +65,7 @@ class Distributor:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._running: dict[tuple[bytes, frozenset[bytes]], Future[None]] = {}
+        self._sent = SentBlocks(monotonic)
 
     def distribute(
         self, publication: JournalPublication, enough: int, wait_seconds: float = WAIT_SECONDS
@@ -122,7 +124,13 @@ class Distributor:
         try:
             custodian = self._peers.custodian(address)
             for batch in self._batches(custodian, wanted):
-                self._deposit(custodian, batch, deadline)
+                try:
+                    self._deposit(custodian, batch, deadline)
+                except PeerRefused as refused:
+                    if refused.refusal == "blocks-missing":
+                        self._sent.forget(address, batch.sent)
+                    raise
+                self._sent.forget(address, batch.sent)
         except StorageError as error:
             raise NodeError(f"this node's own block store failed while depositing: {error}") from error
 
@@ -132,15 +140,17 @@ class Distributor:
         """Deposits that fit one request, with their blocks; a ciphertext of several blocks goes ahead of it."""
         batch = _Batch()
         for record, share_index in wanted:
-            blocks = []
+            blocks, sent = [], []
             if custodian.address != self._keys.address:
                 store = self._blocks.store
                 cids = list(unixfs.blocks_of(store, Cid.parse(record.ciphertext_cid)))
                 if len(cids) == 1 and record.ciphertext_bytes <= BLOCK_BYTES_IN_BATCH:
                     blocks = [DeliveredBlock(cid=str(cids[0]), block=store.get(cids[0]))]
                 else:
-                    for cid in cids:
+                    for cid in self._sent.lacking(custodian.address, cids):
                         custodian.put_block(cid, store.get(cid))
+                        self._sent.note(custodian.address, cid)
+                    sent = cids
             size_bytes = sum(len(one.block) for one in blocks)
             full = batch.size_bytes + size_bytes > BLOCK_BYTES_IN_BATCH
             if batch.wanted and (full or len(batch.wanted) == DEPOSITS_PER_REQUEST):
@@ -148,6 +158,7 @@ class Distributor:
                 batch = _Batch()
             batch.wanted.append((record, share_index))
             batch.blocks += blocks
+            batch.sent += sent
             batch.size_bytes += size_bytes
         if batch.wanted:
             yield batch
@@ -157,7 +168,9 @@ class Distributor:
             self._request(custodian.address, record, share_index, deadline)
             for record, share_index in batch.wanted
         ]
-        answer = custodian.deposit(DepositBatch(deposits=tuple(requests), blocks=tuple(batch.blocks)))
+        ciphertext_bytes = sum(record.ciphertext_bytes for record, _ in batch.wanted)
+        deposits = DepositBatch(deposits=tuple(requests), blocks=tuple(batch.blocks))
+        answer = custodian.deposit(deposits, ciphertext_bytes)
         if len(answer.receipts) != len(requests):
             raise PeerFailed(
                 f"{custodian.name} answered {len(answer.receipts)} receipts for {len(requests)} deposits"
@@ -196,4 +209,6 @@ class Distributor:
 class _Batch:
     wanted: list[tuple[JournalRecord, int]] = field(default_factory=list)
     blocks: list[DeliveredBlock] = field(default_factory=list)
+    sent: list[Cid] = field(default_factory=list)
+    """Blocks that went ahead of it."""
     size_bytes: int = 0

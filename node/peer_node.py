@@ -40,7 +40,8 @@ SILENCE_SECONDS = 10.0
 CALL_SECONDS = 20.0
 """How long one call may take in all, its repetitions included, however steadily the peer sends."""
 DEPOSIT_SECONDS = 90.0
-"""A custodian hashes the whole ciphertext before it answers a deposit."""
+HASHED_BYTES_PER_SECOND = 50 * 1024**2
+"""A custodian reads and hashes the whole ciphertext before it answers a deposit: so much a second at least."""
 PROBE_SECONDS = 2.0
 _READY_BYTES = 64 * 1024
 
@@ -116,9 +117,9 @@ class PeerNode:
         except BlockCorruptError as error:
             raise BlockCorruptError(f"{self._called}: {error}") from error
 
-    def deposit(self, batch: DepositBatch) -> DepositReceipts:
+    def deposit(self, batch: DepositBatch, ciphertext_bytes: int) -> DepositReceipts:
         """As ``Custodian.deposit``; the same deposit again gets the same receipt, so it may be repeated."""
-        seconds = max(DEPOSIT_SECONDS, self._call_seconds)
+        seconds = max(DEPOSIT_SECONDS + ciphertext_bytes / HASHED_BYTES_PER_SECOND, self._call_seconds)
         return self._message("/custody/deposits", batch, DepositReceipts, JSON_BYTES, seconds=seconds)
 
     def release(self, request: ReleaseRequest) -> ReleaseResponse:

@@ -61,8 +61,12 @@ class Custodian(Protocol):
     def get(self, cid: Cid) -> bytes:
         """A block, checked (a ``storage.BlockSource``)."""
 
-    def deposit(self, batch: DepositBatch) -> DepositReceipts:
-        """It holds all that it must of these records, durably, when this returns; the caller checks the receipts."""
+    def deposit(self, batch: DepositBatch, ciphertext_bytes: int) -> DepositReceipts:
+        """It holds all that it must of these records, durably, when this returns; the caller checks the receipts.
+
+        Args:
+            ciphertext_bytes: of all these records together; the custodian reads and hashes so much before it answers.
+        """
 
     def release(self, request: ReleaseRequest) -> ReleaseResponse:
         """Shares against permits; every share is checked by the caller."""
@@ -92,7 +96,7 @@ class OwnCustodian:
         except NodeError as error:
             raise BlockNotFoundError(str(error)) from error
 
-    def deposit(self, batch: DepositBatch) -> DepositReceipts:
+    def deposit(self, batch: DepositBatch, ciphertext_bytes: int) -> DepositReceipts:
         """As ``Custodian.deposit``."""
         return self._custody.deposit(self.address, batch)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ledger.entities import PatientStatus, Record, RecordStatus
 from node.blocks import BlockService
 from node.collaborators import SYSTEM_CLOCK, Clock, Ledger, OwnKeys
+from node.custody import LONGEST_DEADLINE_SECONDS
 from node.errors import Conflict, NotFound
 from node.file_sealing import SealedFile
 from node.publication_entries import JournalPublication, JournalRecord, PublicationState, journal_record
@@ -22,6 +23,8 @@ from wire.staff import Publication, PublishedRecord
 
 PUBLISH_SECONDS = 3600
 """From sealing to the deadline, in chain time: how long a publication may look for custodians and the ledger."""
+SENT_BYTES_PER_SECOND = 1024**2
+"""What is added to it for large files: the time to send the ciphertext to all custodians over an ordinary line."""
 _FILE_LABEL = b"phr/v1/published-file\x00"
 
 
@@ -130,7 +133,8 @@ class PublicationBook:
             detail="" if records else "the same content was published before",
             supersedes=supersedes,
             created_at=int(self._clock()),
-            deadline=self._ledger.snapshot().final.time + PUBLISH_SECONDS,
+            deadline=self._ledger.snapshot().final.time
+            + publish_seconds(sum(record.ciphertext_bytes for record in records)),
             seconds_by_step=watch.seconds_by_step,
             records=records,
         )
@@ -183,3 +187,8 @@ class PublicationBook:
     def tag(self, payload: RecordPayload) -> bytes:
         """What finds the same content of a bundle again (32 bytes)."""
         return hmac.new(self._content_key, payload.content, hashlib.sha256).digest()
+
+
+def publish_seconds(ciphertext_bytes: int) -> int:
+    """How long a publication with so much ciphertext may take, in chain time; custodians take no later deadline."""
+    return min(PUBLISH_SECONDS + ciphertext_bytes // SENT_BYTES_PER_SECOND, LONGEST_DEADLINE_SECONDS // 2)

@@ -6,13 +6,13 @@ Memory stays flat: a chunk, and at most 1024 links a level.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from storage.blocks import BlockSource, BlockStore, check_block
 from storage.cid import Cid, Codec
 from storage.dag_pb import MAX_LINKS, Link, decode_file_node, encode_file_node
-from storage.errors import BlockCorruptError, BlockTooLargeError, StorageError
+from storage.errors import BlockCorruptError, BlockTooLargeError, DagError, StorageError
 from storage.traversal import CHUNK_BYTES, check_leaf, check_node, walk
 
 
@@ -125,6 +125,20 @@ def blocks_of(source: BlockSource, cid: Cid, limit_bytes: int | None = None) -> 
     """
     for found, _ in walk(source, cid, limit_bytes, leaves=False, repeats=False):
         yield found
+
+
+def require_distinct_chunks(cids: Iterable[Cid], content_bytes: int) -> None:
+    """Refuses a DAG, by its distinct CIDs, whose content has the same chunk more than once.
+
+    Raises:
+        DagError: there are fewer leaves than chunks in so many bytes.
+    """
+    chunks = -(-content_bytes // CHUNK_BYTES)
+    leaves = sum(cid.codec is Codec.RAW for cid in cids)
+    if leaves < chunks:
+        raise DagError(
+            f"expected {chunks} different chunks in {content_bytes} bytes of content; came {leaves}"
+        )
 
 
 def _build(store: BlockSink | None, content: bytes | ByteStream, limit_bytes: int | None) -> Cid:

@@ -1,5 +1,6 @@
 """A terabyte in three blocks: links to one leaf, a million times. Nobody may be made to read it, or to hold it."""
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -69,3 +70,29 @@ def test_attack_read_of_a_record_whose_author_named_a_terabyte_fetches_nothing(
     )
     with pytest.raises(ContentDiffers, match=header.identity.author.hex()):
         reading._data_key(collected, ())
+
+
+@pytest.mark.parametrize("chunks", [2, 8])
+def test_attack_deposit_of_one_block_many_times_over_is_refused_before_it_is_hashed(
+    custody_world: CustodyWorld, chunks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gigabytes to hash for a megabyte that was sent."""
+    leaf = bytes(CHUNK_BYTES)
+    node = encode_file_node((Link(Cid.of(leaf), CHUNK_BYTES, CHUNK_BYTES),) * chunks)
+    root = Cid.of(node, Codec.DAG_PB)
+    for cid, block in ((Cid.of(leaf), leaf), (root, node)):
+        custody_world.custodian.blocks.accept(custody_world.author_identity.address, str(cid), block)
+    sealed = custody_world.seal()
+    header = replace(
+        sealed.record.header,
+        ciphertext_cid=str(root),
+        ciphertext_size=chunks * CHUNK_BYTES,
+        ciphertext_digest=hashlib.sha256(leaf * chunks).digest(),
+    )
+    monkeypatch.setattr("node.custody.unixfs.cat", None)
+    monkeypatch.setattr(custody_world.custodian.custody, "_check", lambda *_: (header, None))
+    request = custody_world.request(sealed)
+    with pytest.raises(DepositRefused, match=f"expected {chunks} different chunks.*came 1"):
+        custody_world.custodian.custody.deposit(
+            custody_world.author_identity.address, DepositBatch(deposits=(request,))
+        )
