@@ -20,8 +20,10 @@ from ledger.contract import ConsentLedger
 from ledger.deploy import Deployment, check_deployment
 from ledger.errors import (
     AnswerTooLarge,
+    BlockUnknown,
     ChainAnswerInvalid,
     ChainReplaced,
+    ChainUnreachable,
     NotFinal,
     RpcRefused,
     SnapshotInvalid,
@@ -220,12 +222,20 @@ class Follower:
     def _still_on_chain(self, checkpoint: Checkpoint) -> Checkpoint | None:
         """The checkpoint, or the last event's block where the chain has lost nothing but idle blocks after it.
 
-        An embedded chain loses those in a power cut, and its history is the same. None: no event was taken in yet.
+        Where an engine loses those in a power cut, its history is the same. None: no event was taken in yet. Another
+        block in the place of one that cannot be lost is a fork, which is for people to look at.
         """
         try:
             self._require_on_chain(checkpoint)
             return checkpoint
-        except ChainReplaced:
+        except ChainReplaced as error:
+            if not self.chain.engine.loses_newest_blocks:
+                if isinstance(error.__cause__, BlockUnknown):
+                    raise ChainUnreachable(
+                        f"the chain at {self.chain.place} has no block {checkpoint.block_number} yet, which was taken "
+                        "in before: its node is behind; wait until it has caught up"
+                    ) from error
+                raise
             position = self._store.last_event()
             if position is None:
                 return None

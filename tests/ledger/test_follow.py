@@ -82,6 +82,48 @@ def test_restart_on_a_chain_that_lost_idle_blocks_alone_goes_on_from_the_last_ev
     assert store.events == ledger_world.events()
 
 
+@pytest.mark.parametrize("with_events", [True, False])
+def test_restart_on_another_block_at_the_checkpoint_of_a_chain_that_loses_none_is_refused(
+    ledger_world: LedgerWorld, with_events: bool
+) -> None:
+    """Two final blocks at one height are the proof of a fork, also where no event differs."""
+    store, anvil = MemoryFollowStore(), ledger_world.anvil
+    engine = replace(ledger_world.chain.engine, loses_newest_blocks=False)
+    deployment = ledger_world.deployment
+    if with_events:
+        ledger_world.enrol(Role.CONSUMER)
+    else:
+        deployment = replace(deployment, block_number=ledger_world.chain.final_block().number + 1)
+    kept = ledger_world.chain.request("evm_snapshot")
+    anvil.mine(3)
+    with Chain(ledger_world.chain.url, engine) as chain:
+        Follower(chain, deployment, store).advance()
+        assert bool(store.events) == with_events
+        assert ledger_world.chain.request("evm_revert", [kept])
+        ledger_world.enrol(Role.AUDITOR)
+        anvil.mine(5)
+        with pytest.raises(ChainReplaced, match="was taken in before"):
+            Follower(chain, deployment, store).advance()
+
+
+def test_restart_on_an_endpoint_that_is_behind_the_checkpoint_waits_for_it(ledger_world: LedgerWorld) -> None:
+    store, anvil = MemoryFollowStore(), ledger_world.anvil
+    ledger_world.enrol(Role.CONSUMER)
+    engine = replace(ledger_world.chain.engine, loses_newest_blocks=False)
+    with Chain(ledger_world.chain.url, engine) as chain:
+        Follower(chain, ledger_world.deployment, store).advance()
+        assert store.checkpoint is not None
+        ahead = replace(store.checkpoint, block_number=store.checkpoint.block_number + 3)
+        behind = replace(store, checkpoint=ahead)
+        restarted = Follower(chain, ledger_world.deployment, behind)
+        with pytest.raises(ChainUnreachable, match="is behind"):
+            restarted.advance()
+        anvil.mine(3)
+        behind.checkpoint = replace(ahead, block_hash=chain.block(ahead.block_number).hash)
+        restarted.advance()
+        assert restarted.view.checkpoint.block_number == ahead.block_number
+
+
 def test_restart_on_a_chain_that_lost_an_event_is_refused(ledger_world: LedgerWorld) -> None:
     store, anvil = MemoryFollowStore(), ledger_world.anvil
     kept = ledger_world.chain.request("evm_snapshot")
