@@ -8,12 +8,15 @@ chain keeps its own state.
 import argparse
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+import psutil
+
 from engines.processes import Background
 from ledger.anvil import Anvil, find_anvil
-from ledger.errors import LedgerError
+from ledger.errors import ChainUnreachable, LedgerError
 
 SAVE_SECONDS = 2.0
 
@@ -49,10 +52,28 @@ def end_orphan(directory: Path, binary: Path, port: int) -> bool:
     Left alone it would hold the chain's port, and its newest blocks would be lost with it.
     """
     engine = _engine(directory)
-    if engine.process() is None:
+    save = Anvil(directory, binary=binary, port=port).save
+    if engine.process() is not None:
+        save()
+        return engine.stop()
+    unnoted = _find_engine(directory, binary)
+    if unnoted is None:
         return False
-    Anvil(directory, binary=binary, port=port).save()
+    engine.remember(unnoted)
+    # Just started: where it does not answer yet, it has taken nothing in.
+    with suppress(ChainUnreachable):
+        save()
     return engine.stop()
+
+
+def _find_engine(directory: Path, binary: Path) -> int | None:
+    """An Anvil of this directory whose keeper was killed before it could note it; its pid."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            words = process.cmdline()
+            if words[:1] == [str(binary)] and any(word.startswith(f"{directory}/") for word in words):
+                return int(process.pid)
+    return None
 
 
 def _engine(directory: Path) -> Background:
