@@ -37,11 +37,10 @@ class Admission:
         async def send_giving_back(message: Message) -> None:
             # Before it is sent: a client that does not read its answer, or the rest of a refused body that is waited
             # for, must hold nothing that others wait for.
-            if message["type"] == "http.response.start":
-                if message["status"] >= REFUSED:
-                    ticket.give_back()
-                elif not lane.bounds.until_sent:
-                    ticket.end_work()
+            if message["type"] == "http.response.start" and (
+                message["status"] >= REFUSED or not lane.bounds.until_sent
+            ):
+                ticket.give_back()
             await send(message)
 
         try:

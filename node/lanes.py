@@ -198,18 +198,14 @@ class Ticket:
         if self._began_at is None:
             self._began_at = await self._lane.begin()
 
-    def end_work(self) -> None:
-        """Others may have the turn; where there was none, or it was given back, nothing happens."""
-        began_at, self._began_at = self._began_at, None
-        if began_at is not None:
-            self._lane.end(began_at)
-
     def give_back(self) -> None:
-        """The request was refused: others may have its place and turn, while its body may still be kept."""
-        self.end_work()
-        if self._is_inside:
-            self._is_inside = False
-            self._lane.leave()
+        """The work is done: others may have place and turn, while a body may still be kept. Again is no error."""
+        if not self._is_inside:
+            return
+        self._is_inside = False
+        self._lane.leave()
+        if self._began_at is not None:
+            self._lane.end(self._began_at)
 
     def leave(self) -> None:
         """The request is over."""

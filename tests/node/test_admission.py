@@ -251,8 +251,8 @@ def test_one_person_gets_no_more_than_their_part_of_a_lane():
     second.count_for_person("nurse")
 
 
-def test_refused_request_gives_back_all_but_its_body_and_only_once():
-    async def refuse() -> None:
+def test_request_that_is_answered_gives_back_all_but_its_body_and_only_once():
+    async def answer() -> None:
         lane = Lane(TINY[1])
         ticket = lane.enter("here")
         ticket.take_bytes(4000)
@@ -265,7 +265,7 @@ def test_refused_request_gives_back_all_but_its_body_and_only_once():
         assert (lane.entered, lane.working) == (1, 0)
         lane.enter("here").take_bytes(5000)
 
-    asyncio.run(refuse())
+    asyncio.run(answer())
 
 
 @pytest.mark.parametrize("name", ["releases", "deposits", "patients", "strangers", "public"])
