@@ -107,8 +107,17 @@ class Endpoints(Chain):
         self._asking.close()
 
     def problems(self) -> tuple[str, ...]:
-        """Each endpoint that is not asked at the moment, and why."""
-        return self._asking.problems()
+        """Each endpoint that is not asked at the moment, and why; and which one of two is believed alone meanwhile."""
+        problems = self._asking.problems()
+        if not problems or self.confirmations > 1:
+            return problems
+        alone = (
+            f"{endpoint.place} is believed alone meanwhile, and nothing would find it out if it lied: name a third "
+            "endpoint in rpc_urls, or set rpc_confirmations to 2 to take in nothing instead"
+            for endpoint in self._endpoints
+            if endpoint.problem is None
+        )
+        return (*problems, *alone)
 
     def hold(self, block_number: int, block_hash: bytes) -> None:
         """Takes a block as final: an endpoint that has another one in its place is excluded from now on."""

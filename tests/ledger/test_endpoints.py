@@ -83,9 +83,10 @@ class Consortium:
         assert self.follower.view.checkpoint.block_hash == final.hash
 
     def require_named(self, liar: int) -> None:
-        """The liar, and nobody else, is named among the problems."""
-        (problem,) = self.chain.problems()
+        """The liar, and nobody else, is named as one that is not asked; of two, the other one is believed alone."""
+        problem, *alone = self.chain.problems()
         assert self.endpoints[liar].url in problem
+        assert len(alone) == (len(self.endpoints) == 2)
 
     def close(self) -> None:
         self.chain.close()
@@ -340,6 +341,28 @@ def test_advance_one_of_two_down_goes_on_with_the_other(new_consortium: Callable
     consortium.happen()
     consortium.require_truth()
     consortium.require_named(0)
+    alone = consortium.chain.problems()[1]
+    assert consortium.endpoints[1].url in alone
+    assert "believed alone" in alone
+    consortium.endpoints[0].up()
+    consortium.clock.pass_seconds(REST_SECONDS + 1)
+    consortium.happen()
+    consortium.require_truth()
+    assert consortium.chain.problems() == ()
+
+
+def test_advance_one_of_two_down_where_both_must_confirm_takes_in_nothing(
+    new_consortium: Callable[..., Consortium],
+) -> None:
+    consortium = new_consortium(2)
+    consortium.chain.close()
+    consortium.chain = consortium.connect(confirmations=2)
+    consortium.follower = Follower(consortium.chain, consortium.world.deployment, consortium.store)
+    consortium.endpoints[0].down()
+    consortium.happen()
+    with pytest.raises(ChainUnreachable):
+        consortium.follower.advance()
+    assert consortium.store.events == []
 
 
 @FIRST_AND_SECOND
