@@ -250,8 +250,8 @@ def sign(
     kinds = ", ".join(str(message.get("type", "?")) for message in found.messages)
     confirm(
         _(
-            "Sign: {effect} ({kinds}; digest 0x{digest})? Compare the digest with that of a proposal that you made "
-            "yourself."
+            "Sign: {effect} ({kinds}; digest 0x{digest})? Check it first at a validator of your own: "
+            "`phr-chain check` with the same words."
         ).format(effect=found.effect, kinds=kinds, digest=found.digest.hex()),
         yes,
         as_json,

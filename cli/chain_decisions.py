@@ -22,15 +22,21 @@ from engines.binaries import find_binary
 
 @dataclass(frozen=True)
 class ChainDecisions:
-    """One chain, as its administrator decides on it, through the CometBFT RPC of a running validator."""
+    """One chain, as its administrator decides on it, through the CometBFT RPC of running validators.
+
+    Attributes:
+        comet_rpc: The validator that is asked and told.
+        confirming: Further ones, which must tell the same of the chain before anything is signed.
+    """
 
     binary: Path
     comet_rpc: str
     account: AccountKey
+    confirming: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, place: NetworkPlace, account: AccountKey, comet_rpc: str | None) -> "ChainDecisions":
-        """Through the validator that was named, else the first of this machine that answers.
+        """Through the validators that were named (separated by commas), else the first of this machine that answers.
 
         Raises:
             CommandError: the network has another engine, or nobody answers.
@@ -43,7 +49,8 @@ class ChainDecisions:
                 ).format(directory=place.directory, engine=place.engine_name),
                 ExitCode.REFUSED,
             )
-        return cls(find_binary(PROJECT, "phr-chain"), comet_rpc or _first_that_answers(place), account)
+        first, *others = (comet_rpc or _first_that_answers(place)).split(",")
+        return cls(find_binary(PROJECT, "phr-chain"), first, account, tuple(others))
 
     def state(self) -> dict[str, Any]:
         """Height, validators and members, as ``phr-chain status`` prints them; EngineFailed where nobody answers."""
@@ -61,9 +68,8 @@ class ChainDecisions:
             EngineFailed: the chain refuses, or does not answer.
         """
         with TemporaryDirectory(prefix="phr-proposal-") as directory:
-            proposal = propose(
-                self.binary, self.comet_rpc, action, subject, Path(directory) / "proposal.json"
-            )
+            out = Path(directory) / "proposal.json"
+            proposal = propose(self.binary, self.comet_rpc, action, subject, out, self.confirming)
             if proposal.threshold > 1 or proposal.administrator != self.account.address:
                 raise CommandError(
                     _(

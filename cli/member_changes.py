@@ -12,6 +12,7 @@ from cli.network_parts import PROJECT
 from cli.network_plan import PlannedMember
 from cli.network_processes import connect_stores, start_network
 from cli.network_setup import initialise_member
+from cli.output import note
 from cli.places import MemberPlace, NetworkPlace
 from cli.texts import _
 from cli.words import slug
@@ -146,5 +147,6 @@ def _leave_swarm(place: NetworkPlace, gone: MemberPlace) -> None:
     connect_stores(replace(place, members=tuple(one for one in place.members if one != gone)))
 
 
-def _agreed(_proposal: Proposal) -> None:
-    """The person was asked once, for the ledger and the chain together."""
+def _agreed(proposal: Proposal) -> None:
+    """The person was asked once, for the ledger and the chain together; now sees the lists that are signed."""
+    note(proposal.effect)

@@ -25,7 +25,10 @@ _PASSPHRASE = typer.Option(
 _COMET_RPC = typer.Option(
     None,
     "--comet-rpc",
-    help=_("A validator's CometBFT RPC. Default: the first validator of this machine that answers."),
+    help=_(
+        "A validator's CometBFT RPC, or several with commas, which must tell the same. "
+        "Default: the first validator of this machine that answers."
+    ),
 )
 
 

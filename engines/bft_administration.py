@@ -39,18 +39,23 @@ class Proposal:
     administrator: bytes
 
 
-def propose(binary: Path, comet_rpc: str, action: Action, subject: str, out: Path) -> Proposal:
+def propose(
+    binary: Path, comet_rpc: str, action: Action, subject: str, out: Path, confirming: Sequence[str] = ()
+) -> Proposal:
     """Writes a proposal into ``out``.
 
     Args:
         comet_rpc: The CometBFT RPC of a running validator, for example ``http://127.0.0.1:26657``.
         subject: An account as 0x and 40 digits for members; for validators the path of a ``validator.json`` to add,
             and a name or address to remove.
+        confirming: The same of further validators, from whose answers the same must follow: a proposal contains the
+            chain's lists as the first one tells them, and one that lies could add itself to them.
 
     Raises:
-        EngineFailed: the program refuses: nobody answers, or it is so already.
+        EngineFailed: the program refuses: nobody answers, it is so already, or a validator tells something else.
     """
-    where = ("--comet-rpc", comet_rpc, "--out", str(out))
+    where = ["--comet-rpc", comet_rpc, "--out", str(out)]
+    where += [part for url in confirming for part in ("--confirm", url)]
     run_program(binary, out.parent, "propose", action, subject, *where)
     return read_proposal(out)
 

@@ -142,6 +142,9 @@ func (chain *Chain) changeMember(ctx context.Context, administrator []byte, subj
 	if err != nil {
 		return nil, "", err
 	}
+	if err := onlyListsDiffer(params); err != nil {
+		return nil, "", err
+	}
 	list := []common.Address{}
 	for _, entry := range params.AccessControl.Call.AccessControlList {
 		list = append(list, common.HexToAddress(entry))
@@ -149,6 +152,7 @@ func (chain *Chain) changeMember(ctx context.Context, administrator []byte, subj
 	update := &evmtypes.MsgUpdateParams{Authority: sdk.AccAddress(administrator).String()}
 	messages := []sdk.Msg{update}
 	effect := member.Hex() + " may send transactions"
+	deployers := params.AccessControl.Create.AccessControlList
 	if present := slices.Contains(list, member); present == add {
 		return nil, "", fmt.Errorf("%s is %s", member, map[bool]string{true: "a member already", false: "not a member"}[add])
 	}
@@ -162,7 +166,7 @@ func (chain *Chain) changeMember(ctx context.Context, administrator []byte, subj
 			messages = append(messages, banktypes.NewMsgSend(administrator, member.Bytes(), units(1)))
 		}
 	} else {
-		permanent := append(slices.Clone(params.AccessControl.Create.AccessControlList), common.BytesToAddress(administrator).Hex())
+		permanent := append(slices.Clone(deployers), common.BytesToAddress(administrator).Hex())
 		if slices.ContainsFunc(permanent, func(entry string) bool { return common.HexToAddress(entry) == member }) {
 			return nil, "", fmt.Errorf("%s is the administrator or the deployer of this chain and cannot be removed", member)
 		}
@@ -171,7 +175,8 @@ func (chain *Chain) changeMember(ctx context.Context, administrator []byte, subj
 	}
 	params.AccessControl.Call.AccessControlList = ceremony.AddressList(list)
 	update.Params = params
-	return messages, effect, nil
+	return messages, fmt.Sprintf("%s; then %d accounts may send, and %s may deploy", effect, len(params.AccessControl.Call.AccessControlList)-1,
+		strings.Join(deployers, ", ")), nil
 }
 
 // addValidator makes a validator from its public half alone: one unit of stake stands at the address

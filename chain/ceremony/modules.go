@@ -111,19 +111,27 @@ func evmState(administrator []byte, plan Plan) *evmtypes.GenesisState {
 	// The zero address signs nothing; on the list it lets eth_call without a sender read contracts.
 	callers := append(slices.Clone(plan.Members), common.BytesToAddress(administrator), deployer, common.Address{})
 	state := evmtypes.DefaultGenesisState()
-	state.Params.EvmDenom = GasDenomination
-	state.Params.ExtendedDenomOptions = &evmtypes.ExtendedDenomOptions{ExtendedDenom: GasDenomination}
-	state.Params.ActiveStaticPrecompiles = nil
-	state.Params.AccessControl = evmtypes.AccessControl{
-		Create: evmtypes.AccessControlType{AccessType: evmtypes.AccessTypePermissioned, AccessControlList: AddressList([]common.Address{deployer})},
-		Call:   evmtypes.AccessControlType{AccessType: evmtypes.AccessTypePermissioned, AccessControlList: AddressList(callers)},
-	}
+	state.Params = EVMParams(AddressList([]common.Address{deployer}), AddressList(callers))
 	for _, preinstall := range evmtypes.DefaultPreinstalls {
 		if common.HexToAddress(preinstall.Address) == params.HistoryStorageAddress {
 			state.Preinstalls = append(state.Preinstalls, preinstall)
 		}
 	}
 	return state
+}
+
+// EVMParams returns the EVM's parameters with these lists, of who may deploy and who may send transactions:
+// nothing else in them ever changes.
+func EVMParams(deployers, callers []string) evmtypes.Params {
+	parameters := evmtypes.DefaultParams()
+	parameters.EvmDenom = GasDenomination
+	parameters.ExtendedDenomOptions = &evmtypes.ExtendedDenomOptions{ExtendedDenom: GasDenomination}
+	parameters.ActiveStaticPrecompiles = nil
+	parameters.AccessControl = evmtypes.AccessControl{
+		Create: evmtypes.AccessControlType{AccessType: evmtypes.AccessTypePermissioned, AccessControlList: deployers},
+		Call:   evmtypes.AccessControlType{AccessType: evmtypes.AccessTypePermissioned, AccessControlList: callers},
+	}
+	return parameters
 }
 
 // AddressList writes addresses in their checksummed form, sorted and without doubles.

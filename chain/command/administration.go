@@ -66,6 +66,7 @@ func statusCommand() *cobra.Command {
 func proposeCommand() *cobra.Command {
 	var flags connectionFlags
 	var out string
+	var confirm []string
 	cmd := &cobra.Command{
 		Use:   "propose (member-add|member-remove ADDRESS | validator-add FILE | validator-remove NAME|ADDRESS) --out FILE",
 		Short: "Write an unsigned transaction of the administrator, with the digest to sign", Args: cobra.ExactArgs(2),
@@ -80,6 +81,15 @@ func proposeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			for _, url := range confirm {
+				other, err := administration.Connect(url)
+				if err != nil {
+					return err
+				}
+				if err := other.Check(ctx, proposal, arguments[0], arguments[1]); err != nil {
+					return fmt.Errorf("%s: %w", url, err)
+				}
+			}
 			content, err := json.MarshalIndent(proposal, "", "  ")
 			if err != nil {
 				return err
@@ -92,7 +102,56 @@ func proposeCommand() *cobra.Command {
 	}
 	flags.define(cmd)
 	cmd.Flags().StringVar(&out, "out", "proposal.json", "file to write")
+	cmd.Flags().StringArrayVar(&confirm, "confirm", nil, "CometBFT RPC of another node that must tell the same; repeat")
 	return cmd
+}
+
+func checkCommand() *cobra.Command {
+	var flags connectionFlags
+	var path string
+	cmd := &cobra.Command{
+		Use:   "check (member-add|member-remove ADDRESS | validator-add FILE | validator-remove NAME|ADDRESS) --proposal FILE",
+		Short: "Whether somebody's proposal is, from what an own node tells, this action and nothing else", Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, arguments []string) error {
+			proposal, err := readProposal(path)
+			if err != nil {
+				return err
+			}
+			chain, err := flags.connect()
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), 20*time.Second)
+			defer cancel()
+			if err := chain.Check(ctx, proposal, arguments[0], arguments[1]); err != nil {
+				return err
+			}
+			return print(cmd, map[string]any{"proposal": path, "effect": proposal.Effect, "digest": proposal.Digest})
+		},
+	}
+	flags.define(cmd)
+	cmd.Flags().StringVar(&path, "proposal", "", "file that propose wrote")
+	require(cmd, "proposal")
+	return cmd
+}
+
+func readProposal(path string) (*administration.Proposal, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maximumProposalBytes {
+		return nil, fmt.Errorf("%s: %d bytes; a proposal has at most %d", path, info.Size(), maximumProposalBytes)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	proposal := &administration.Proposal{}
+	if err := json.Unmarshal(content, proposal); err != nil {
+		return nil, fmt.Errorf("%s is not a proposal: %w", path, err)
+	}
+	return proposal, nil
 }
 
 func submitCommand() *cobra.Command {
@@ -103,20 +162,9 @@ func submitCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "submit --proposal FILE --signature HEX", Short: "Send a signed proposal and wait for its block", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			info, err := os.Stat(path)
+			proposal, err := readProposal(path)
 			if err != nil {
 				return err
-			}
-			if info.Size() > maximumProposalBytes {
-				return fmt.Errorf("%s: %d bytes; a proposal has at most %d", path, info.Size(), maximumProposalBytes)
-			}
-			content, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			var proposal administration.Proposal
-			if err := json.Unmarshal(content, &proposal); err != nil {
-				return fmt.Errorf("%s is not a proposal: %w", path, err)
 			}
 			chain, err := flags.connect()
 			if err != nil {
@@ -124,7 +172,7 @@ func submitCommand() *cobra.Command {
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), wait)
 			defer cancel()
-			submitted, err := chain.Submit(ctx, &proposal, signatures)
+			submitted, err := chain.Submit(ctx, proposal, signatures)
 			if err != nil {
 				return err
 			}

@@ -24,7 +24,7 @@ func Root() *cobra.Command {
 		SilenceUsage: true, SilenceErrors: true, CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	root.AddCommand(initCommand(), genesisCommand(), configureCommand(), startCommand(), versionCommand(),
-		statusCommand(), proposeCommand(), submitCommand())
+		statusCommand(), proposeCommand(), checkCommand(), submitCommand())
 	return root
 }
 
