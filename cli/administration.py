@@ -141,7 +141,9 @@ class Administration:
         """With the administrator's account of a network's directory."""
         account = open_account(place.administrator_directory, passphrase_file)
         with open_chain(place) as (chain, deployment):
-            sender = Sender(chain, account.address, account.sign_digest, MemoryOutbox())
+            sender = Sender(
+                chain, account.address, account.sign_digest, MemoryOutbox(), chain_id=deployment.chain_id
+            )
             yield cls(chain, deployment, lambda data: sender.send(deployment.address, data))
 
     def enrol(self, enrolment: Enrolment, roles: Sequence[Role]) -> Receipt:

@@ -66,6 +66,7 @@ class Sender:
         sign_digest: SignDigest,
         outbox: Outbox,
         *,
+        chain_id: int | None = None,
         timeout_seconds: float = 60.0,
         resend_seconds: float = 3.0,
         lost_after_seconds: float = 10.0,
@@ -74,6 +75,8 @@ class Sender:
         """Sends nothing yet.
 
         Args:
+            chain_id: the deployment's; None asks the endpoint, as before there is a deployment: an endpoint that names
+                another chain's id gets a signature that counts there.
             require_ready: Asked before anything new is signed; raises where nothing should be sent now.
         """
         self.chain = chain
@@ -84,7 +87,7 @@ class Sender:
         self._sign_digest = sign_digest
         self._require_ready = require_ready
         self._flight = Flight(outbox)
-        self._chain_id: int | None = None
+        self._chain_id = chain_id
         self._next_nonce: int | None = None
         self._sending = threading.RLock()
         self._looked = threading.Condition()

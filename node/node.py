@@ -83,6 +83,7 @@ class Node:
             self.identity.address,
             self.identity.account.sign_digest,
             self.outbox,
+            chain_id=self.deployment.chain_id,
             require_ready=self._require_advancing,
         )
         follower = Follower(self.chain, self.deployment, DatabaseFollowStore(self.database))

@@ -146,7 +146,13 @@ def _change_keys(
     chain: Chain, deployment: Deployment, settings: NodeConfig, identity: Identity, database: Database
 ) -> int:
     contract = ConsentLedger(chain, deployment.address)
-    sender = Sender(chain, identity.address, identity.account.sign_digest, DatabaseOutbox(database))
+    sender = Sender(
+        chain,
+        identity.address,
+        identity.account.sign_digest,
+        DatabaseOutbox(database),
+        chain_id=deployment.chain_id,
+    )
     for unmined in sender.resume():
         # An earlier attempt's own transaction may be among them: then there is nothing left to send.
         with suppress(ContractRefused, TransactionLost):

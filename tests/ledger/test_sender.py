@@ -353,6 +353,19 @@ def test_landed_transaction_of_which_the_receipt_is_not_shown_is_never_called_lo
     assert outbox.pending() == []
 
 
+def test_attack_endpoint_names_another_chain_id_gets_no_signature_for_it(own_world: LedgerWorld) -> None:
+    member, key = own_world.enrol(Role.CONSUMER), own_world.administrator
+    endpoint = LyingEndpoint(own_world.chain.url)
+    try:
+        endpoint.lie("eth_chainId", lambda _, __: "0x1")
+        with Chain(endpoint.url, ANVIL) as chain:
+            own = own_world.deployment.chain_id
+            sending = Sender(chain, key.address, key.sign_digest, MemoryOutbox(), chain_id=own)
+            assert sending.send(own_world.deployment.address, toggle(own_world, member, False)).succeeded
+    finally:
+        endpoint.close()
+
+
 def test_key_used_elsewhere_meanwhile_is_numbered_anew(own_world: LedgerWorld) -> None:
     member, key = own_world.enrol(Role.CONSUMER), own_world.administrator
     one, other = sender(own_world, key), sender(own_world, key)
