@@ -6,7 +6,7 @@ them did; the rest goes on behind it, and what failed is repaired later from the
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from functools import partial
@@ -68,9 +68,15 @@ class Distributor:
         self._sent = SentBlocks(monotonic)
 
     def distribute(
-        self, publication: JournalPublication, enough: int, wait_seconds: float = WAIT_SECONDS
+        self,
+        publication: JournalPublication,
+        enough: int,
+        wait_seconds: float = WAIT_SECONDS,
+        *,
+        leave_out: Collection[bytes] = (),
     ) -> Distribution:
-        """Deposits what is waiting; returns when ``enough`` custodians hold everything, or none is left to wait for."""
+        """Deposits what is waiting, but with none of ``leave_out``; returns when ``enough`` custodians hold everything,
+        or none is left to wait for."""
         records = {record.record_id: record for record in publication.records}
         waiting: dict[bytes, list[WaitingDeposit]] = {}
         for each in self._journal.waiting(records):
@@ -78,6 +84,8 @@ class Distributor:
         failures: list[str] = []
         futures: dict[Future[None], bytes] = {}
         for custodian, shares in waiting.items():
+            if custodian in leave_out:
+                continue
             wanted = [(records[share.record_id], share.share_index) for share in shares]
             try:
                 futures[self._start(custodian, wanted, publication.deadline)] = custodian

@@ -7,8 +7,11 @@ States: ``sealed`` (all sealed, blocks in the own store) → ``deposited`` (enou
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from crypto.envelope import Header
+from ledger.messages import Publication as LedgerPublication
 from node.file_sealing import SealedFile
 from node.sealing import SealedPayload
+from storage import Cid
 
 
 class PublicationState(StrEnum):
@@ -104,4 +107,22 @@ def journal_record(
         journal_wrap=sealed.journal_wrap,
         journal_key_digest=journal_key_digest,
         on_ledger=False,
+    )
+
+
+def ledger_publication(publication: JournalPublication, record: JournalRecord) -> LedgerPublication:
+    """What the ledger is told of a record."""
+    cid = Cid.parse(record.ciphertext_cid)
+    return LedgerPublication(
+        patient=publication.patient,
+        category=record.category,
+        start_day=record.start_day,
+        end_day=record.end_day,
+        epoch=Header.from_bytes(record.header).epoch,
+        nonce=record.nonce,
+        deadline=publication.deadline,
+        cid_codec=int(cid.codec),
+        cid_digest=cid.digest,
+        header_digest=record.header_digest,
+        payload_commitment=record.payload_commitment,
     )

@@ -16,21 +16,28 @@ from crypto.envelope import Header, reseal_consent
 from crypto.keyring import Keyring
 from ledger import calls
 from ledger.errors import ChainUnreachable, ContractRefused, NotFinal, RpcRefused, TransactionLost
-from ledger.messages import Publication as LedgerPublication
 from node.collaborators import Keyrings, Ledger, OwnKeys, Transactor
 from node.distribution import WAIT_SECONDS, Distributor
 from node.errors import NodeError, NotFound, Unavailable
-from node.publication_entries import IN_PROGRESS, JournalPublication, JournalRecord, PublicationState
+from node.publication_entries import (
+    IN_PROGRESS,
+    JournalPublication,
+    JournalRecord,
+    PublicationState,
+    ledger_publication,
+)
 from node.publish_journal import PublishJournal
 from node.sealing import enough_of
 from node.stopwatch import NewStopwatch, Stopwatch
-from storage import Cid
 
 RECORDS_PER_TRANSACTION = 20
 FINAL_SECONDS = 30.0
 TURN_SECONDS = 10.0
 """After so long a turn of resuming or of repairing ends, when the publication at hand is done with."""
 REPAIR_WAIT_SECONDS = 3.0
+GIVEN_UP_SECONDS = 7 * 24 * 3600
+"""For so long, as far as this process saw, a custodian must be suspended before its shares are given up: a mistake is
+put right by then. Meanwhile the journal keeps the wraps, and the record counts as under-replicated."""
 MOST_STEPS = 12
 """How often one call moves a publication on: enough for several rotations of the keyring underway."""
 
@@ -63,6 +70,7 @@ class PublicationSteps:
         self._wait_seconds = wait_seconds
         self._replicas = replicas
         self._monotonic = monotonic
+        self._inactive_since: dict[bytes, int] = {}
         self._repaired_up_to = self._resumed_up_to = ""
         self._locks = tuple(threading.RLock() for _ in range(64))
 
@@ -111,19 +119,31 @@ class PublicationSteps:
         return len(waiting) - repaired
 
     def _repaired(self, publication: JournalPublication) -> bool:
-        members = self._ledger.snapshot().state.members
         record_ids = [record.record_id for record in publication.records if record.on_ledger]
+        away = set()
         for custodian in {share.custodian for share in self._journal.waiting(record_ids)}:
-            member = members.get(custodian)
-            if member is None or not member.active:
-                self._journal.give_up_deposits(record_ids, custodian)
+            if (seconds := self._inactive_seconds(custodian)) is not None:
+                away.add(custodian)
+                if seconds >= GIVEN_UP_SECONDS:
+                    self._journal.give_up_deposits(record_ids, custodian)
         count = len(Header.from_bytes(publication.records[0].header).custodians)
         # What takes longer goes on behind this, and is found done at a later turn.
-        self._distributor.distribute(publication, count, min(self._wait_seconds, REPAIR_WAIT_SECONDS))
+        self._distributor.distribute(
+            publication, count, min(self._wait_seconds, REPAIR_WAIT_SECONDS), leave_out=away
+        )
         if self._journal.waiting(record_ids):
             return False
         self._journal.drop_wraps(publication.publication_id)
         return True
+
+    def _inactive_seconds(self, custodian: bytes) -> int | None:
+        """For how long a member has been seen suspended, in chain time; None when it is not."""
+        snapshot = self._ledger.snapshot()
+        member = snapshot.state.members.get(custodian)
+        if member is not None and member.active:
+            self._inactive_since.pop(custodian, None)
+            return None
+        return snapshot.final.time - self._inactive_since.setdefault(custodian, snapshot.final.time)
 
     def resume(self) -> None:
         """Moves on what is neither published nor abandoned, some of it at a time, others the next time.
@@ -251,7 +271,7 @@ class PublicationSteps:
         )
 
     def _call(self, publication: JournalPublication, records: Sequence[JournalRecord]) -> bytes:
-        made = [_ledger_publication(publication, record) for record in records]
+        made = [ledger_publication(publication, record) for record in records]
         if publication.supersedes is not None:
             return calls.correct(made[0], publication.supersedes)
         return calls.publish(made[0]) if len(made) == 1 else calls.publish_batch(made)
@@ -273,20 +293,3 @@ class PublicationSteps:
         if landed:
             detail = f"{len(landed)} of {len(publication.records)} records are on the ledger; of the rest: {detail}"
         self._journal.abandon(publication.publication_id, detail, landed)
-
-
-def _ledger_publication(publication: JournalPublication, record: JournalRecord) -> LedgerPublication:
-    cid = Cid.parse(record.ciphertext_cid)
-    return LedgerPublication(
-        patient=publication.patient,
-        category=record.category,
-        start_day=record.start_day,
-        end_day=record.end_day,
-        epoch=Header.from_bytes(record.header).epoch,
-        nonce=record.nonce,
-        deadline=publication.deadline,
-        cid_codec=int(cid.codec),
-        cid_digest=cid.digest,
-        header_digest=record.header_digest,
-        payload_commitment=record.payload_commitment,
-    )

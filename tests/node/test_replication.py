@@ -10,8 +10,9 @@ from records_flow import Case, condition, observation
 from sqlalchemy import delete, select
 
 from crypto.header import Header
+from ledger import calls
 from ledger.entities import Record
-from node import replication
+from node import publication_steps, replication
 from node.replica_store import ReplicaState
 from node.replication import ReplicationReport
 from node.sealing import CustodyPolicy
@@ -294,3 +295,37 @@ def test_repair_of_a_custodian_whose_disk_is_at_its_reserve_waits_for_room(case,
         assert turn(custodian, case) == [ReplicaState.BLOCKS_MISSING]
         assert not holds(custodian, cids_of(case))
     wait_until(lambda: turn(custodian, case) == [ReplicaState.FULL])
+
+
+def test_custodian_that_was_suspended_by_mistake_gets_what_waited_for_it(four):
+    case = Case.begin(four)
+    author, down = four.members[0], four.members[3]
+    steps = author.node.records.steps
+    down.node.stop()
+    case.publish()
+    four.administer(calls.set_member_active(down.address, False))
+    for _ in range(2):
+        assert steps.repair() == 1
+    assert (report(author).published, report(author).published_under_replicated) == (1, 1)
+    four.administer(calls.set_member_active(down.address, True))
+    down.restart()
+    deposited_everywhere(case)
+    wait_until(lambda: returned(down, case))
+    assert report(author).published_under_replicated == 0
+
+
+def test_custodian_that_stays_suspended_is_sent_nothing_and_given_up_after_days(four, monkeypatch):
+    case = Case.begin(four)
+    author, left = four.members[0], four.members[3]
+    steps = author.node.records.steps
+    left.node.stop()
+    case.publish()
+    four.administer(calls.set_member_active(left.address, False))
+    left.restart()
+    for _ in range(2):
+        assert steps.repair() == 1
+    assert not returned(left, case)
+    monkeypatch.setattr(publication_steps, "GIVEN_UP_SECONDS", 0)
+    wait_until(lambda: steps.repair() == 0)
+    assert not returned(left, case)
+    assert author.node.records.journal.published_but_waiting() == []

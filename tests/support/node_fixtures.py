@@ -154,10 +154,11 @@ class Network:
         return next(member for member in self.members if member.name == name)
 
     def administer(self, call_data: bytes) -> None:
-        """Sends a transaction of the administrator, and waits until every node has seen it."""
+        """Sends a transaction of the administrator, and waits until every running node has seen it."""
         receipt = self._sender.send(self.deployment.address, call_data)
         for member in self.members:
-            member.node.ledger.wait_for_block(receipt.block_number, 30)
+            if not member.node.ended.is_set():
+                member.node.ledger.wait_for_block(receipt.block_number, 30)
 
     def enrol_without_node(self, name: str, roles: tuple[Role, ...]) -> RequestKey:
         """A further member that runs no node, by what it signs its requests with."""
