@@ -252,7 +252,12 @@ def test_members_and_validators_of_other_machines_come_and_go_by_the_administrat
     phr("network", "join", described, *on_chain)
     shutil.copytree(consortium.consortium / "administrator", described / "administrator")
     decides = (
-        *("--comet-rpc", f"http://127.0.0.1:{first.ports[2]}", "--network", described),
+        # The second must tell the same of the chain as the first.
+        *(
+            "--comet-rpc",
+            ",".join(f"http://127.0.0.1:{one.ports[2]}" for one in consortium.organisations[:2]),
+        ),
+        *("--network", described),
         *("--passphrase-file", consortium.passphrase, "--yes"),
     )
 
