@@ -5,9 +5,14 @@ from sqlalchemy import insert, select
 from ledger.entities import PatientStatus
 from node.collaborators import SYSTEM_CLOCK, Clock, Ledger, OwnKeys, Transactions
 from node.deposits import DepositStore
-from node.errors import NotAllowed, NotFound
+from node.errors import NotAllowed, NotFound, Unavailable
 from node.tables_custody import own_reads
 from wire.patients import OwnCopy, OwnReadView
+
+OWN_COPY_AGE_SECONDS = 600.0
+"""For so long after the final head last advanced a patient gets own copies: longer than custodians release to others,
+since a chain that halts must not take a patient's own records away at once; and no longer, since a thief of the key
+would ask a node that is cut off, which hears of no freeze."""
 
 
 class OwnCopies:
@@ -34,8 +39,15 @@ class OwnCopies:
         Raises:
             NotFound: no such record is on the ledger, or this node holds no copy of it.
             NotAllowed: it is another patient's, or the pseudonym is frozen.
+            Unavailable: this node is cut off from the ledger for so long that a freeze may have passed it by.
         """
         snapshot = self._ledger.snapshot()
+        if snapshot.age_seconds > OWN_COPY_AGE_SECONDS:
+            raise Unavailable(
+                f"expected a ledger that advanced in the last {OWN_COPY_AGE_SECONDS:.0f} seconds, to know that this "
+                "pseudonym is not frozen; this node saw none: ask another custodian of the record",
+                code="stale-head",
+            )
         record = snapshot.state.records.get(record_id)
         if record is None:
             raise NotFound(f"no record 0x{record_id.hex()} is on the ledger")

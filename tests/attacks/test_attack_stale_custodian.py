@@ -5,6 +5,7 @@ from custody_world import CustodyWorld
 
 from crypto.hpke import EncryptionKey
 from node.errors import Unavailable
+from node.own_copies import OWN_COPY_AGE_SECONDS
 from node.release import HEAD_BEHIND_SECONDS, PERMIT_AGE_SECONDS
 
 
@@ -54,3 +55,19 @@ def test_release_with_clocks_that_differ_a_little_is_given(custody_world: Custod
         custody_world.custodian.clock.seconds = custody_world.time + seconds
         assert release().sealed is not None
     assert HEAD_BEHIND_SECONDS < PERMIT_AGE_SECONDS
+
+
+def test_attack_thief_of_a_key_gets_no_own_copy_from_a_node_that_is_cut_off_and_hears_of_no_freeze(
+    custody_world: CustodyWorld,
+) -> None:
+    node, sealed = custody_world.custodian, custody_world.seal()
+    custody_world.deposit(node, sealed)
+    custody_world.land(sealed)
+    node.head_clock.seconds += OWN_COPY_AGE_SECONDS
+    copy = node.own_copies.own_copy(custody_world.patient, sealed.record_id)
+    assert copy.header == sealed.record.header_bytes
+    node.head_clock.seconds += 1
+    with pytest.raises(Unavailable) as refused:
+        node.own_copies.own_copy(custody_world.patient, sealed.record_id)
+    assert refused.value.code == "stale-head"
+    assert len(node.own_copies.for_patient(custody_world.patient)) == 1
