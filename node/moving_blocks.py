@@ -7,12 +7,13 @@ that was killed anywhere is finished by running it again. ``node.toml`` is repla
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Column, select
 
 from crypto.private_file import atomic_write_private
 from node.block_store import OpenedStore, open_embedded_store, open_kubo_store
@@ -20,7 +21,7 @@ from node.config import CONFIG_FILE, NodeConfig
 from node.database import Database
 from node.errors import ConfigurationError
 from node.process_lock import locked
-from node.tables_custody import block_references
+from node.tables_custody import block_arrivals, block_references
 from storage import (
     BlockCorruptError,
     BlockNotFoundError,
@@ -39,7 +40,7 @@ Progress = Callable[[str, int, int], None]
 _THREADS = 4
 _BATCH = 64
 _CONFIG_LIMIT_BYTES = 1024 * 1024
-_NAMED = 5
+_NAMED_AT_MOST = 5
 _Item = TypeVar("_Item")
 
 
@@ -71,33 +72,37 @@ def move_blocks(
     Args:
         kubo_url, kubo_secret_file: the Kubo daemon, where ``node.toml`` does not name it yet; written into it.
         remove_old: whether the copies in the old store are deleted at the end. Otherwise they stay, also of what the
-            node deletes later.
+            node deletes later; moving back deletes that.
 
     Raises:
-        ConfigurationError: the node runs, its settings do not allow it, or the old store lacks blocks that the node
-            needs or has them damaged; the node still uses the old store, and nothing of it was changed.
+        ConfigurationError: the node runs, here or elsewhere on its database, its settings do not allow it, or the old
+            store lacks blocks that the node needs or has them damaged; the node still uses the old store, and nothing
+            of it was changed.
         storage.StorageError: one of the stores cannot be used; what was copied stays, for the next run.
     """
     directory = directory.absolute()
     config = _with_kubo(NodeConfig.load(directory), kubo_url, kubo_secret_file)
     _require_own_setting(config)
-    with locked(directory):
+    with locked(directory), closing(Database(config.database)) as database:
+        # On a database server no lock of a directory tells of a node that runs on another machine.
+        database.claim()
         source, destination = _opened(config, "embedded" if to == "kubo" else "kubo"), _opened(config, to)
         with source, destination:
             switched = config.store != to
             blocks, copied = 0, 0
             if switched:
-                blocks, copied = _copy(config, source.store, destination.store, progress)
+                blocks, copied = _copy(database, source.store, destination.store, progress)
+                _drop_leftovers(database, source.store, destination.store, progress)
                 _switch(config, to)
             removed = _remove(source.store, destination.store, progress) if remove_old else 0
     return Moved(blocks, copied, switched, removed)
 
 
 def _copy(
-    config: NodeConfig, source: BlockStore, destination: BlockStore, progress: Progress
+    database: Database, source: BlockStore, destination: BlockStore, progress: Progress
 ) -> tuple[int, int]:
     """Copies what the destination lacks, then reads everything there; how many blocks there are and were copied."""
-    needed, held = _needed(config), frozenset(source.cids())
+    needed, held = _named(database, block_references.c.cid), frozenset(source.cids())
     if absent := sorted(needed - held):
         raise ConfigurationError(_unusable("are not there", len(absent), map(str, absent)))
     lacking = sorted(missing(destination, held))
@@ -135,7 +140,7 @@ def _copy(
 def _unusable(how: str, count: int, named: Iterable[str]) -> str:
     return (
         f"expected the node's store to hold every block that it needs, sound; {count} {how}: "
-        f"{'; '.join(islice(named, _NAMED))}: run the node until it has fetched them from others, then move"
+        f"{'; '.join(islice(named, _NAMED_AT_MOST))}: run the node until it has fetched them from others, then move"
     )
 
 
@@ -173,14 +178,25 @@ def _batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:
         yield batch
 
 
-def _needed(config: NodeConfig) -> frozenset[Cid]:
-    """The blocks that deposits and publications of this node need."""
-    database = Database(config.database)
-    try:
-        with database.read() as connection:
-            return frozenset(Cid.parse(name) for name in connection.scalars(select(block_references.c.cid)))
-    finally:
-        database.close()
+def _named(database: Database, column: Column[str]) -> frozenset[Cid]:
+    """The blocks that deposits and publications of this node need, or that arrived and were not swept."""
+    with database.read() as connection:
+        return frozenset(Cid.parse(name) for name in connection.scalars(select(column)))
+
+
+def _drop_leftovers(
+    database: Database, source: BlockStore, destination: BlockStore, progress: Progress
+) -> None:
+    """Deletes from the new store what an earlier move left there and the node deleted since: nothing else would."""
+    left = set(destination.cids()) - set(source.cids())
+    for column in (block_references.c.cid, block_arrivals.c.cid):
+        left -= _named(database, column)
+
+    def drop(cid: Cid) -> None:
+        destination.unpin(cid)
+        destination.delete(cid)
+
+    _each("dropping what was deleted", sorted(left), drop, progress)
 
 
 def _with_kubo(config: NodeConfig, url: str, secret_file: Path | None) -> NodeConfig:
