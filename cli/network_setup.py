@@ -27,7 +27,8 @@ from engines.binaries import find_binary
 from engines.kubo import KuboDaemon
 from engines.kubo_swarm import create_swarm
 from engines.ports import free_ports
-from engines.postgres import PostgresServer, create_cluster
+from engines.postgres import PostgresServer
+from engines.postgres_cluster import create_cluster
 from engines.postgres_place import find_postgres
 from ledger.chain import Chain
 from ledger.deploy import deploy

@@ -13,7 +13,6 @@ import os
 import pwd
 import re
 import secrets
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ from sqlalchemy.engine import URL
 
 from crypto.private_file import atomic_write_private, read_private
 from engines.errors import EngineFailed, EnginesError
-from engines.postgres_place import find_postgres, make_directory, make_place, server_user, write_for
+from engines.postgres_place import find_postgres, make_directory, server_user
 from engines.processes import exclusive
 
 ADMINISTRATOR = "postgres"
@@ -39,62 +38,6 @@ LONGEST_SOCKET_DIRECTORY = 90
 """A Unix socket's path has 107 bytes at most, of which the server needs the last ones for its own name."""
 _PASSWORD_FILE_BYTES = 4096
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-_SETTINGS = """\
-# Written by phr when the cluster was made. What it acknowledged must survive a crash: leave these three on.
-fsync = on
-full_page_writes = on
-synchronous_commit = on
-listen_addresses = ''
-unix_socket_directories = '{socket}'
-unix_socket_permissions = 0700
-max_connections = {connections}
-shared_buffers = 64MB
-max_wal_size = 512MB
-password_encryption = scram-sha-256
-# No value of any row in the log: an error's DETAIL line shows keys such as medical record numbers.
-log_error_verbosity = terse
-log_min_error_statement = panic
-log_parameter_max_length = 0
-log_parameter_max_length_on_error = 0
-"""
-_ACCESS = f"""\
-# Written by phr. TYPE DATABASE USER METHOD
-local all {ADMINISTRATOR} peer map=phr
-local sameuser all scram-sha-256
-"""
-
-
-def create_cluster(directory: Path, *, connections: int = 250) -> "PostgresServer":
-    """Makes a cluster below ``directory``, or finds the one that is there; it is not started.
-
-    Where root makes it in a place that the server's user cannot enter, such as below /root, the cluster lies in
-    /var/lib/phr and ``directory`` is a link to it. An interrupted run is begun anew.
-
-    Args:
-        connections: how many may be open at once; a node takes up to 20.
-
-    Raises:
-        EngineNotBuilt: PostgreSQL is not installed.
-        EngineFailed: it cannot be made there; the message says why.
-    """
-    binaries, user = find_postgres(), server_user()
-    server = PostgresServer(make_place(directory.absolute(), user), binaries, user)
-    if server.exists:
-        return server
-    fresh = server.directory / "data.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    arguments = ("-U", ADMINISTRATOR, "-E", "UTF8", "--locale=C", "--data-checksums", "--no-instructions")
-    server.run("initdb", "-D", str(fresh), *arguments, "--auth-local=peer", "--auth-host=reject")
-    socket = str(server.socket_directory).replace("'", "''")
-    settings = _SETTINGS.format(socket=socket, connections=connections)
-    with (fresh / "postgresql.conf").open("a") as file:
-        file.write(settings)
-    write_for(user, fresh / "pg_hba.conf", _ACCESS)
-    names = dict.fromkeys((pwd.getpwuid(os.geteuid()).pw_name, user.pw_name))
-    write_for(user, fresh / "pg_ident.conf", "".join(f'phr "{name}" {ADMINISTRATOR}\n' for name in names))
-    os.sync()
-    fresh.rename(server.data)
-    return server
 
 
 @dataclass(frozen=True)
@@ -327,14 +270,3 @@ class PostgresServer:
             return False
         self.run("pg_ctl", "-D", str(self.data), "-w", "-t", str(STOP_SECONDS), "-m", mode, "-s", "stop")
         return True
-
-
-def remove_cluster(directory: Path) -> None:
-    """Stops and deletes a cluster, also where ``directory`` is a link to it. What is not there is no error."""
-    if (directory / "data" / "PG_VERSION").exists():
-        server = PostgresServer.open(directory)
-        server.kill()
-        shutil.rmtree(server.socket_directory, ignore_errors=True)
-    shutil.rmtree(directory.resolve(), ignore_errors=True)
-    if directory.is_symlink():
-        directory.unlink()

@@ -268,7 +268,7 @@ def _clear(directory: Path) -> None:
     _phr_down(directory)
     if (directory / "postgres").exists():
         # Root's cluster lies elsewhere: only what made it knows where.
-        from engines.postgres import remove_cluster
+        from engines.postgres_cluster import remove_cluster
 
         remove_cluster(directory / "postgres")
     shutil.rmtree(directory)

@@ -21,7 +21,8 @@ from node_fixtures import Member, Network, start_network
 from records_flow import Case, bundle, observation
 from sqlalchemy import select
 
-from engines.postgres import PostgresServer, create_cluster, remove_cluster
+from engines.postgres import PostgresServer
+from engines.postgres_cluster import create_cluster, remove_cluster
 from ledger.messages import Grant
 from node.errors import NotInTime
 from node.local_verify import local_check

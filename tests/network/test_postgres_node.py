@@ -9,7 +9,8 @@ from node_fixtures import Network, start_network
 from records_flow import Case
 from sqlalchemy import make_url
 
-from engines.postgres import PostgresServer, create_cluster, remove_cluster
+from engines.postgres import PostgresServer
+from engines.postgres_cluster import create_cluster, remove_cluster
 from node.database import Database
 from node.errors import ConfigurationError
 from node.local_verify import local_check

@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 
 from crypto.errors import KeyfileError
 from engines import EngineFailed, EnginesError
-from engines.postgres import PostgresServer, create_cluster, remove_cluster
+from engines.postgres import PostgresServer
+from engines.postgres_cluster import create_cluster, remove_cluster
 from node.database import Database
 from node.database_postgres import engine_options
 

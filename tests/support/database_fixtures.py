@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from engines.postgres import PostgresServer, create_cluster, remove_cluster
+from engines.postgres import PostgresServer
+from engines.postgres_cluster import create_cluster, remove_cluster
 from node.database import Database
 
 SQLITE, POSTGRES = "sqlite", "postgres"

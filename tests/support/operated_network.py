@@ -10,7 +10,7 @@ import psutil
 from phr_commands import Ran, run_phr
 from records_flow import SYSTEM, bundle, observation
 
-from engines.postgres import remove_cluster
+from engines.postgres_cluster import remove_cluster
 
 CARE = "provider,consumer,custodian"
 NUMBER = "12345"

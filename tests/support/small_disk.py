@@ -17,7 +17,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from engines.postgres import PostgresServer, create_cluster
+from engines.postgres import PostgresServer
+from engines.postgres_cluster import create_cluster
 from node.config import NodeConfig
 from node.initialise import add_staff
 from node.local_verify import local_check
