@@ -194,6 +194,14 @@ class RecordServices:
             lambda: self.replication.report().published_under_replicated,
         )
         metrics.watch_each(
+            "phr_deposits_asked_again",
+            "Deposits that another custodian said to have lost, and gets again, since the start",
+            "member",
+            lambda: {
+                "0x" + member.hex(): count for member, count in self.replication.report().asked_again.items()
+            },
+        )
+        metrics.watch_each(
             "phr_peer_healthy",
             "1 when another custodian answers and says that it can do its work",
             "member",

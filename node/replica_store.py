@@ -1,5 +1,6 @@
 """What the database says of replicas: what this node checked, what it lost, what it published and others lack."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
@@ -38,6 +39,8 @@ class ReplicaStore:
 
     def __init__(self, database: Transactions) -> None:
         self._database = database
+        self.asked_again: Counter[bytes] = Counter()
+        """How many deposits each custodian asked for once more since this process began, by its account."""
 
     def known(self) -> set[bytes]:
         """The ids of all records that have a row."""
@@ -137,10 +140,12 @@ class ReplicaStore:
                 .values(acknowledged_at=None, receipt_signature=None)
             )
             told = and_(replica_losses.c.custodian == custodian, replica_losses.c.record_id.in_(list(gone)))
-            connection.execute(delete(replica_losses).where(told))
+            old = replica_losses.c.told_at < now - LOSS_SECONDS
+            connection.execute(delete(replica_losses).where(or_(told, old)))
             if gone:
                 lost = [{"record_id": each, "custodian": custodian, "told_at": now} for each in sorted(gone)]
                 connection.execute(insert(replica_losses), lost)
+        self.asked_again[custodian] += len(coming)
         return coming
 
     def published(self, now: int) -> tuple[int, int]:

@@ -73,6 +73,8 @@ class ReplicationReport:
     published: int
     published_under_replicated: int
     """Own records that some custodian does not hold, as far as this node was told."""
+    asked_again: Mapping[bytes, int]
+    """How many deposits each custodian said to have lost, and gets again, since this node's start."""
 
 
 class _TurnOver(Exception):
@@ -137,6 +139,7 @@ class Replication:
             last_run_at=self._last_run_at,
             published=published,
             published_under_replicated=under_replicated,
+            asked_again=dict(self._store.asked_again),
         )
 
     def _due_before(self) -> tuple[int, int]:

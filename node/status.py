@@ -178,4 +178,5 @@ def _replication(report: ReplicationReport) -> ReplicationStatus:
         last_run_at=report.last_run_at,
         published=report.published,
         published_under_replicated=report.published_under_replicated,
+        deposits_asked_again=sum(report.asked_again.values()),
     )

@@ -188,6 +188,9 @@ class ReplicationStatus(Message):
     """Own records on the ledger."""
     published_under_replicated: int
     """Those of them that some custodian does not hold yet, or told that it lost."""
+    deposits_asked_again: int = 0
+    """How often since the node's start custodians said to have lost a deposit that it could still give: whoever says
+    so again and again keeps this node from forgetting the wraps."""
 
 
 class PeerStatus(Message):

@@ -13,11 +13,11 @@ from crypto.header import Header
 from ledger import calls
 from ledger.entities import Record
 from node import publication_steps, replication
-from node.replica_store import ReplicaState
+from node.replica_store import LOSS_SECONDS, ReplicaState, ReplicaStore
 from node.replication import ReplicationReport
 from node.sealing import CustodyPolicy
 from node.tables_custody import block_references, deposits
-from node.tables_replication import replica_checks
+from node.tables_replication import replica_checks, replica_losses
 from storage import Cid
 from vocabulary import Role
 from wire.custody import LostDeposits
@@ -178,6 +178,7 @@ def test_lost_deposit_comes_again_while_the_author_still_has_its_wraps(four):
     assert report(author).published_under_replicated == 1
     forget_deposits(custodian, case)
     wait_until(lambda: turn(custodian, case) == [ReplicaState.WRAPS_MISSING] or returned(custodian, case))
+    wait_until(lambda: report(author).asked_again.get(custodian.address, 0) >= 1)
     author.node.records.steps.repair()
     wait_until(lambda: returned(custodian, case) and turn(custodian, case) == [ReplicaState.FULL])
     down.restart()
@@ -329,3 +330,17 @@ def test_custodian_that_stays_suspended_is_sent_nothing_and_given_up_after_days(
     wait_until(lambda: steps.repair() == 0)
     assert not returned(left, case)
     assert author.node.records.journal.published_but_waiting() == []
+
+
+def test_losses_that_were_told_long_ago_are_forgotten_when_another_is_told(new_database):
+    store = ReplicaStore(new_database)
+    old, new = b"o" * 32, b"n" * 32
+    with new_database.begin() as connection:
+        row = {"record_id": old, "custodian": bytes(20), "told_at": 1000}
+        connection.execute(replica_losses.insert().values(row))
+    store.told_lost(bytes(20), [new], 1000 + LOSS_SECONDS)
+    with new_database.read() as connection:
+        assert connection.scalars(select(replica_losses.c.record_id)).all() == [old]
+    store.told_lost(bytes(20), [new], 1001 + LOSS_SECONDS)
+    with new_database.read() as connection:
+        assert connection.scalars(select(replica_losses.c.record_id)).all() == []
