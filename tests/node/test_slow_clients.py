@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 import httpx
@@ -161,12 +162,10 @@ def post(path: str, body: bytes) -> bytes:
 def receive_all(connection: socket.socket, pause_seconds: float = 0.0, piece_bytes: int = 65536) -> int:
     """How many bytes came until the end."""
     received = 0
-    try:
+    with suppress(OSError):
         while piece := connection.recv(piece_bytes):
             received += len(piece)
             threading.Event().wait(pause_seconds)
-    except OSError:
-        pass
     return received
 
 
@@ -249,11 +248,9 @@ def test_attack_refused_request_whose_body_dribbles_holds_no_turn(server, socket
     ended = threading.Event()
 
     def dribble(asking: socket.socket) -> None:
-        while not ended.wait(0.1):
-            try:
+        with suppress(OSError):
+            while not ended.wait(0.1):
                 asking.send(b"x")
-            except OSError:
-                return
 
     head = b"POST /nowhere HTTP/1.1\r\nHost: node\r\nContent-Length: 1000000000\r\n\r\n"
     with ThreadPoolExecutor(3) as pool:
