@@ -31,5 +31,5 @@ class Readiness:
             return looking.result()
         return Health(
             ready=False,
-            problems=(f"the database did not answer within {PATIENCE_SECONDS:.0f} s: look at it",),
+            problems=(f"the database does not answer within {PATIENCE_SECONDS:.0f} s: look at it",),
         )

@@ -90,7 +90,7 @@ def test_callers_who_wait_for_the_database_hold_no_thread_of_those_who_do_not(ur
             assert httpx.get(url + "/members", timeout=30, trust_env=False).json() == "members"
         found = Health.model_validate(httpx.get(url + "/ready", timeout=30, trust_env=False).json())
         assert not found.ready
-        assert "did not answer" in found.problems[0]
+        assert "database does not answer" in found.problems[0]
         staff.answers.set()
         assert {future.result() for future in asked} == {200}
 
