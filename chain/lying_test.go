@@ -72,7 +72,7 @@ func TestAttack_NodeLiesAboutTheListsToTheAdministrator_IsFoundByAnotherNode(t *
 	out := filepath.Join(t.TempDir(), "proposal.json")
 	newcomer := addressOf(newKey(9)).Hex()
 	propose := func(liar string, more ...string) error {
-		_, err := run(append([]string{"propose", "member-add", newcomer, "--out", out, "--comet-rpc", liar}, more...)...)
+		_, err := run(append([]string{"propose", "member-add", newcomer, "--out", out, "--overwrite", "--comet-rpc", liar}, more...)...)
 		return err
 	}
 	honest := []string{"--confirm", "http://" + node.cometRPC}

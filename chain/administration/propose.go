@@ -206,8 +206,8 @@ func (chain *Chain) addValidator(ctx context.Context, administrator []byte, path
 			return nil, "", fmt.Errorf("%s is a validator already", validator.Description.Moniker)
 		case same:
 			known = true // it was removed before, and comes back
-		case active && validator.Description.Moniker == identity.Name:
-			return nil, "", fmt.Errorf("a validator named %q exists; names are unique", identity.Name)
+		case active && ceremony.ComparableName(validator.Description.Moniker) == ceremony.ComparableName(identity.Name):
+			return nil, "", fmt.Errorf("a validator named %q exists; names are unique", validator.Description.Moniker)
 		}
 	}
 	if !known {
@@ -247,7 +247,7 @@ func (chain *Chain) removeValidator(ctx context.Context, administrator []byte, s
 	if err != nil {
 		return nil, "", fmt.Errorf("the administrator's stake in %s: %w", subject, err)
 	}
-	effect := fmt.Sprintf("%s votes no longer; %d validators remain, of which %d may fail", validator.Description.Moniker, len(validators)-1, (len(validators)-2)/3)
+	effect := fmt.Sprintf("%s (%s) votes no longer; %d validators remain, of which %d may fail", validator.Description.Moniker, consensusAddress(validator), len(validators)-1, (len(validators)-2)/3)
 	return []sdk.Msg{stakingtypes.NewMsgUndelegate(delegator, validator.OperatorAddress, answer.DelegationResponse.Balance)}, effect, nil
 }
 

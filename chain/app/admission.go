@@ -33,12 +33,12 @@ const LargestGasLimit = 30_000_000
 
 // admitEthereum refuses a transaction of a sender who is no member, a deployment by anyone who may not
 // deploy, and the transaction types that would change code without deploying.
-func admitEthereum(access evmtypes.AccessControl, sender common.Address, tx *ethtypes.Transaction) error {
+func admitEthereum(access *accessLists, sender common.Address, tx *ethtypes.Transaction) error {
 	if (sender == common.Address{}) {
 		return errorsmod.Wrap(sdkerrors.ErrUnauthorized, "the zero address sends no transactions")
 	}
-	mayDeploy := contains(access.Create.AccessControlList, sender)
-	if !mayDeploy && !contains(access.Call.AccessControlList, sender) {
+	mayDeploy := access.deployers[sender]
+	if !mayDeploy && !access.members[sender] {
 		return errorsmod.Wrapf(sdkerrors.ErrUnauthorized,
 			"sender %s is not a member of this chain; ask the chain's administrator to add it (member-add)", sender)
 	}
@@ -59,15 +59,6 @@ func admitEthereum(access evmtypes.AccessControl, sender common.Address, tx *eth
 			"transactions of type %d are not accepted by this chain; send type 0, 1 or 2", tx.Type())
 	}
 	return nil
-}
-
-func contains(list []string, address common.Address) bool {
-	for _, entry := range list {
-		if common.HexToAddress(entry) == address {
-			return true
-		}
-	}
-	return false
 }
 
 // admitOther refuses a non-EVM transaction that the chain's administrator does not sign.
@@ -124,7 +115,7 @@ func (app *App) admit(ctx sdk.Context, tx sdk.Tx) error {
 		if err != nil {
 			return errorsmod.Wrapf(sdkerrors.ErrUnauthorized, "sender of the transaction: %s", err)
 		}
-		return admitEthereum(app.EVM.GetParams(ctx).AccessControl, sender, transaction)
+		return admitEthereum(app.lists(ctx), sender, transaction)
 	}
 	administrator, err := app.administrator(ctx)
 	if err != nil {

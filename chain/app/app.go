@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/spf13/cast"
 
@@ -81,6 +82,8 @@ type App struct {
 	hydrate    func(sdk.Context) // sets the EVM's process-wide parameters from state
 	checkOther sdk.AnteHandler   // the library's checks of a transaction that is no Ethereum one
 	closed     sync.Once
+	evmStore   storetypes.StoreKey // of the EVM's parameters
+	access     atomic.Pointer[accessLists]
 
 	Accounts  authkeeper.AccountKeeper
 	Bank      bankkeeper.Keeper
@@ -175,6 +178,7 @@ func (app *App) latest(height int64, prove bool) (sdk.Context, error) {
 
 func (app *App) newKeepers(logger log.Logger, keys map[string]*storetypes.KVStoreKey, objectKeys map[string]*storetypes.ObjectStoreKey) {
 	cdc := app.encoding.Codec
+	app.evmStore = keys[evmtypes.StoreKey]
 	// The administrator is consensus parameter authority.authority, in state. The keepers' own
 	// authority is an address without a key: if the parameter were empty, nobody would be authorised.
 	nobody := authtypes.NewModuleAddress("nobody")

@@ -115,17 +115,20 @@ func TestGenesis_InvalidPlan_IsRefusedWithTheReason(t *testing.T) {
 		change func(*ceremony.Plan)
 		reason string
 	}{
-		"no chain id":          {func(p *ceremony.Plan) { p.ChainID = " " }, "--chain-id"},
-		"long chain id":        {func(p *ceremony.Plan) { p.ChainID = strings.Repeat("x", 51) }, "--chain-id"},
-		"no EVM chain id":      {func(p *ceremony.Plan) { p.EVMChainID = 0 }, "--evm-chain-id"},
-		"no time":              {func(p *ceremony.Plan) { p.GenesisTime = time.Time{} }, "--genesis-time"},
-		"no administrator":     {func(p *ceremony.Plan) { p.Administrator = common.Address{} }, "--administrator is required"},
-		"no validator":         {func(p *ceremony.Plan) { p.Validators = nil }, "--validator"},
-		"one validator twice":  {func(p *ceremony.Plan) { p.Validators = append(p.Validators, p.Validators[0]) }, "share"},
-		"same consensus key":   {func(p *ceremony.Plan) { p.Validators[0].ConsensusPublicKey = p.Validators[1].ConsensusPublicKey }, "share"},
-		"short consensus key":  {func(p *ceremony.Plan) { p.Validators[0].ConsensusPublicKey = "00ff" }, "32 bytes"},
-		"node id of nonsense":  {func(p *ceremony.Plan) { p.Validators[0].NodeID = "xyz" }, "40 hexadecimal"},
-		"name with line break": {func(p *ceremony.Plan) { p.Validators[0].Name = "a\nb" }, "name"},
+		"no chain id":            {func(p *ceremony.Plan) { p.ChainID = " " }, "--chain-id"},
+		"long chain id":          {func(p *ceremony.Plan) { p.ChainID = strings.Repeat("x", 51) }, "--chain-id"},
+		"no EVM chain id":        {func(p *ceremony.Plan) { p.EVMChainID = 0 }, "--evm-chain-id"},
+		"chain id of a trial":    {func(p *ceremony.Plan) { p.EVMChainID = 31337 }, "for trying"},
+		"same name but for case": {func(p *ceremony.Plan) { p.Validators[0].Name = "ＨＯＳＰＩＴＡＬ a" }, "share"},
+		"Latin and Cyrillic":     {func(p *ceremony.Plan) { p.Validators[0].Name = "H\u0430nok" }, "scripts"},
+		"no time":                {func(p *ceremony.Plan) { p.GenesisTime = time.Time{} }, "--genesis-time"},
+		"no administrator":       {func(p *ceremony.Plan) { p.Administrator = common.Address{} }, "--administrator is required"},
+		"no validator":           {func(p *ceremony.Plan) { p.Validators = nil }, "--validator"},
+		"one validator twice":    {func(p *ceremony.Plan) { p.Validators = append(p.Validators, p.Validators[0]) }, "share"},
+		"same consensus key":     {func(p *ceremony.Plan) { p.Validators[0].ConsensusPublicKey = p.Validators[1].ConsensusPublicKey }, "share"},
+		"short consensus key":    {func(p *ceremony.Plan) { p.Validators[0].ConsensusPublicKey = "00ff" }, "32 bytes"},
+		"node id of nonsense":    {func(p *ceremony.Plan) { p.Validators[0].NodeID = "xyz" }, "40 hexadecimal"},
+		"name with line break":   {func(p *ceremony.Plan) { p.Validators[0].Name = "a\nb" }, "name"},
 		"two kinds of administrator": {func(p *ceremony.Plan) {
 			several(p, 1, key(1))
 			p.Administrator = administrator

@@ -48,6 +48,9 @@ const (
 	maximumMembers    = 10_000
 )
 
+// trialChainIDs are those of networks for trying: Anvil's, Geth's, and that of earlier releases of this software.
+var trialChainIDs = []uint64{31_337, 1_337, 7_701}
+
 // Plan is what the organisations agree on; the same plan gives the same bytes.
 type Plan struct {
 	ChainID       string
@@ -145,6 +148,9 @@ func (plan *Plan) complete() error {
 	if plan.EVMChainID == 0 || plan.EVMChainID > 1<<53 {
 		return fmt.Errorf("--evm-chain-id %d: expected 1 to 2^53", plan.EVMChainID)
 	}
+	if slices.Contains(trialChainIDs, plan.EVMChainID) {
+		return fmt.Errorf("--evm-chain-id %d is one that networks for trying use: what an account signed there would be good here; choose another, at random", plan.EVMChainID)
+	}
 	if plan.GenesisTime.IsZero() {
 		return fmt.Errorf("--genesis-time is required, so that all organisations make the same genesis")
 	}
@@ -165,7 +171,7 @@ func (plan *Plan) complete() error {
 		if _, err := validator.publicKey(); err != nil {
 			return err
 		}
-		for _, unique := range []string{validator.Name, validator.NodeID, strings.ToLower(validator.ConsensusPublicKey)} {
+		for _, unique := range []string{ComparableName(validator.Name), validator.NodeID, strings.ToLower(validator.ConsensusPublicKey)} {
 			if other, taken := seen[unique]; taken {
 				return fmt.Errorf("validators %q and %q share %s: each organisation makes its own keys and name", other, validator.Name, unique)
 			}

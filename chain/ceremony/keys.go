@@ -25,15 +25,12 @@ type ValidatorIdentity struct {
 
 const maximumIdentityBytes = 4096
 
-var (
-	namePattern   = regexp.MustCompile(`^[\p{L}\p{N}][\p{L}\p{N} ._-]{0,63}$`)
-	nodeIDPattern = regexp.MustCompile(`^[0-9a-f]{40}$`)
-)
+var nodeIDPattern = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
 // publicKey returns the consensus key, after checking every field.
 func (identity ValidatorIdentity) publicKey() (ed25519.PubKey, error) {
-	if !namePattern.MatchString(identity.Name) {
-		return nil, fmt.Errorf("name %q: expected 1 to 64 letters, digits, spaces, dots, dashes", identity.Name)
+	if err := checkName(identity.Name); err != nil {
+		return nil, err
 	}
 	if !nodeIDPattern.MatchString(identity.NodeID) {
 		return nil, fmt.Errorf("node_id %q: expected 40 hexadecimal digits", identity.NodeID)
@@ -77,8 +74,8 @@ func MakeKeys(home, name string) (ValidatorIdentity, error) {
 	config, data := filepath.Join(home, "config"), filepath.Join(home, "data")
 	keyFile, stateFile := filepath.Join(config, "priv_validator_key.json"), filepath.Join(data, "priv_validator_state.json")
 	nodeKeyFile := filepath.Join(config, "node_key.json")
-	if !namePattern.MatchString(name) {
-		return ValidatorIdentity{}, fmt.Errorf("--name %q: expected 1 to 64 letters, digits, spaces, dots, dashes", name)
+	if err := checkName(name); err != nil {
+		return ValidatorIdentity{}, fmt.Errorf("--name: %w", err)
 	}
 	for _, file := range []string{keyFile, stateFile, nodeKeyFile} {
 		if _, err := os.Lstat(file); !os.IsNotExist(err) {

@@ -67,6 +67,7 @@ func proposeCommand() *cobra.Command {
 	var flags connectionFlags
 	var out string
 	var confirm []string
+	var overwrite bool
 	cmd := &cobra.Command{
 		Use:   "propose (member-add|member-remove ADDRESS | validator-add FILE | validator-remove NAME|ADDRESS) --out FILE",
 		Short: "Write an unsigned transaction of the administrator, with the digest to sign", Args: cobra.ExactArgs(2),
@@ -94,7 +95,7 @@ func proposeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := os.WriteFile(out, append(content, '\n'), 0o644); err != nil {
+			if err := node.WriteNew(out, append(content, '\n'), overwrite); err != nil {
 				return err
 			}
 			return print(cmd, map[string]any{"out": out, "effect": proposal.Effect, "digest": proposal.Digest, "threshold": proposal.Threshold, "administrator": proposal.Administrator})
@@ -102,6 +103,7 @@ func proposeCommand() *cobra.Command {
 	}
 	flags.define(cmd)
 	cmd.Flags().StringVar(&out, "out", "proposal.json", "file to write")
+	cmd.Flags().BoolVar(&overwrite, "overwrite", false, "replace the file if it is there with other content")
 	cmd.Flags().StringArrayVar(&confirm, "confirm", nil, "CometBFT RPC of another node that must tell the same; repeat")
 	return cmd
 }

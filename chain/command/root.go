@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -74,6 +73,7 @@ func genesisCommand() *cobra.Command {
 	var plan ceremony.Plan
 	var administrator, deployer, genesisTime, out string
 	var keys, members, validators []string
+	var overwrite bool
 	cmd := &cobra.Command{
 		Use: "genesis", Short: "Make the genesis from the public halves; the same input gives the same bytes", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -115,7 +115,7 @@ func genesisCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := os.WriteFile(out, content, 0o644); err != nil {
+			if err := node.WriteNew(out, content, overwrite); err != nil {
 				return err
 			}
 			digest := sha256.Sum256(content)
@@ -132,6 +132,7 @@ func genesisCommand() *cobra.Command {
 	cmd.Flags().StringArrayVar(&validators, "validator", nil, "validator.json of an organisation; repeat")
 	cmd.Flags().StringVar(&genesisTime, "genesis-time", "", "RFC 3339 time of the first block")
 	cmd.Flags().StringVar(&out, "out", "genesis.json", "file to write")
+	cmd.Flags().BoolVar(&overwrite, "overwrite", false, "replace the file if it is there with other content")
 	require(cmd, "chain-id", "evm-chain-id", "validator", "genesis-time")
 	return cmd
 }

@@ -41,6 +41,8 @@ const (
 	callTimeout         = 5 * time.Second
 	maximumConnections  = 256
 	maximumTxBytes      = 1 << 20
+	maximumInboundPeers = 200
+	handshakeTimeout    = 3 * time.Second
 	rpcTimeout          = 2 * time.Minute
 	// DefaultCommitTimeout gives blocks about every half second with four validators.
 	DefaultCommitTimeout = 250 * time.Millisecond
@@ -198,6 +200,9 @@ func cometConfig(settings Settings, peerIDs []string) *cmtcfg.Config {
 	config.P2P.UnconditionalPeerIDs = strings.Join(peerIDs, ",")
 	config.P2P.PrivatePeerIDs = strings.Join(peerIDs, ",")
 	config.P2P.PexReactor = false
+	// Who has not proven its id yet takes a place as well: more of them, and not for long.
+	config.P2P.MaxNumInboundPeers = maximumInboundPeers
+	config.P2P.HandshakeTimeout = handshakeTimeout
 	config.P2P.AddrBookStrict = false
 	config.P2P.AllowDuplicateIP = true
 	config.P2P.PersistentPeersMaxDialPeriod = 5 * time.Second

@@ -1,11 +1,13 @@
 package node
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,6 +78,21 @@ func writeThrough(path string, write func(path string)) error {
 	content, err := readLimited(written, maximumConfigBytes)
 	if err != nil {
 		return err
+	}
+	return writeDurably(path, content, 0o644)
+}
+
+// WriteNew writes a file that is not there yet, or has this content already; another one it replaces only if
+// it is asked to.
+func WriteNew(path string, content []byte, overwrite bool) error {
+	if !overwrite {
+		present, err := readLimited(path, maximumGenesisBytes)
+		if err == nil && bytes.Equal(present, content) {
+			return nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s exists and has other content; name another file, or say --overwrite", path)
+		}
 	}
 	return writeDurably(path, content, 0o644)
 }

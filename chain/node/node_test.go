@@ -91,6 +91,8 @@ func TestConfigure_WritesFiles_ThatCloseEveryOtherDoor(t *testing.T) {
 	require.Empty(t, comet.RPC.CORSAllowedOrigins)
 	require.Empty(t, comet.RPC.PprofListenAddress)
 	require.False(t, comet.Instrumentation.Prometheus)
+	require.Equal(t, 3*time.Second, comet.P2P.HandshakeTimeout, "strangers hold their place no longer")
+	require.Equal(t, 200, comet.P2P.MaxNumInboundPeers)
 	require.False(t, comet.Storage.DiscardABCIResponses, "receipts of every height")
 	require.Equal(t, 500*time.Millisecond, comet.Consensus.TimeoutPropose)
 	require.Equal(t, []string{strings.Repeat("a", 40)}, configured.AllowedNodes)
@@ -158,6 +160,20 @@ func TestConfigure_Again_ChangesTheListOfAllowedNodesOnlyWhenAsked(t *testing.T)
 	left, err := filepath.Glob(filepath.Join(first.Home, "config", ".*"))
 	require.NoError(t, err)
 	require.Empty(t, left, "no temporary file is left")
+}
+
+func TestWriteNew_FileIsThere_IsReplacedOnlyWhenAsked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "proposal.json")
+	require.NoError(t, WriteNew(path, []byte("one"), false))
+	require.NoError(t, WriteNew(path, []byte("one"), false), "the same again")
+	require.ErrorContains(t, WriteNew(path, []byte("two"), false), "--overwrite")
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "one", string(content))
+	require.NoError(t, WriteNew(path, []byte("two"), true))
+	content, err = os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "two", string(content))
 }
 
 func TestKeepEarlier_FlagsNotGiven_StayAsConfigured(t *testing.T) {
