@@ -160,6 +160,12 @@ def recover(views: Sequence[ConsensusView], address: str) -> Recovery:
             f"those that run have {without} of {total} votes, and this validator {furthest.power[address]}: too few "
             "for a block. Give what all that run have seen, or start another one with its own disk first"
         )
+    if 3 * furthest.power[address] > total:
+        raise EnginesError(
+            f"this validator has {furthest.power[address]} of {total} votes, more than a third: it may have decided a "
+            "block with others that run no more, and another one in its place would split the chain. It needs its own "
+            "disk"
+        )
     waits = LastSigned(furthest.height, furthest.round, PROPOSED)
     seen = (view.last_vote(address) for view in views if view.height == furthest.height)
     return Recovery(max(waits, *seen), stands=True)

@@ -175,6 +175,31 @@ def test_recover_two_files_of_one_validator_count_its_power_once() -> None:
         recover([view(0), view(0), view(0)], ADDRESSES[LOST])
 
 
+def test_recover_one_with_more_than_a_third_of_the_votes_is_refused_where_the_chain_stands() -> None:
+    heavy = dict(zip(ADDRESSES, (10, 10, 11, 1), strict=True))
+    with pytest.raises(EnginesError, match="more than a third"):
+        recover([view(0, power=heavy), view(1, power=heavy)], ADDRESSES[LOST])
+
+
+@given(st.lists(st.integers(1, 20), min_size=4, max_size=4))
+def test_recover_where_the_chain_stands_no_other_block_passes_without_one_that_is_locked(
+    powers: list[int],
+) -> None:
+    """Whatever block the lost one decided with others: without those of them that run there are no two thirds."""
+    power = dict(zip(ADDRESSES, powers, strict=True))
+    try:
+        found = recover([view(0, power=power), view(1, power=power)], ADDRESSES[LOST])
+    except EnginesError:
+        return
+    if not found.stands:
+        return
+    total = sum(powers)
+    for locked in ([], [0], [1], [0, 1]):
+        decided = sum(powers[index] for index in (*locked, LOST, 3))
+        another = sum(powers[index] for index in (0, 1, LOST) if index not in locked)
+        assert not (3 * decided > 2 * total and 3 * another > 2 * total)
+
+
 def test_recover_one_without_a_vote_adds_no_power() -> None:
     watcher = view(0, address="E" * 40)
     with pytest.raises(EnginesError, match="0 of 40"):
