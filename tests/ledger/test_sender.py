@@ -88,7 +88,7 @@ def own_world(own_anvil: Anvil) -> Iterator[LedgerWorld]:
 
 
 def sender(world: LedgerWorld, key: Key, outbox: Outbox | None = None, **options: float) -> Sender:
-    quick = {"timeout_seconds": 20.0, "resend_seconds": 0.05, "lost_after_seconds": 0.1} | options
+    quick = {"timeout_seconds": 60.0, "resend_seconds": 0.05, "lost_after_seconds": 0.1} | options
     return Sender(world.chain, key.address, key.sign_digest, outbox or MemoryOutbox(), **quick)
 
 
