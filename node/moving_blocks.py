@@ -196,7 +196,7 @@ def _drop_leftovers(
         destination.unpin(cid)
         destination.delete(cid)
 
-    _each("dropping what was deleted", sorted(left), drop, progress)
+    _each("removing", sorted(left), drop, progress)
 
 
 def _with_kubo(config: NodeConfig, url: str, secret_file: Path | None) -> NodeConfig:
