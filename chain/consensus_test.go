@@ -31,8 +31,10 @@ func (n *testNode) log(t *testing.T) string {
 func TestConsensus_CannotWriteWhatItSigned_ProcessEndsWithTheReason(t *testing.T) {
 	node := startSingle(t)
 	state := filepath.Join(node.home, "data", "priv_validator_state.json")
-	require.NoError(t, os.Rename(state, state+".kept"))
-	require.NoError(t, os.Mkdir(state, 0o700)) // as a failing disk: the file cannot be replaced any more
+	for failing := false; !failing; { // as a failing disk: the file cannot be replaced any more
+		require.NoError(t, os.Rename(state, state+".kept"))
+		failing = os.Mkdir(state, 0o700) == nil // else the validator has just written it again
+	}
 	require.Equal(t, 1, node.wait(t))
 	lines := strings.Split(strings.TrimSpace(node.log(t)), "\n")
 	require.Contains(t, lines[len(lines)-1], "phr-chain: consensus has failed")

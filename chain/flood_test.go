@@ -23,8 +23,11 @@ func (n *testNode) sendHeavy(t *testing.T, key *ecdsa.PrivateKey, nonce uint64) 
 }
 
 func TestAttack_MemberFloodsWithHeavyTransactions_OthersGoOnAndItIsRemoved(t *testing.T) {
-	const flood, soon = 300, 10 // the flood fills 100 blocks
-	node := startSingle(t, addressOf(joiner))
+	const flood, soon = 300, 25 // the flood fills 100 blocks, of a second each so that a busy machine keeps pace
+	node := newSingle(t, addressOf(joiner))
+	mustRun(t, "configure", "--home", node.home, "--genesis", genesisOf(node), "--commit-timeout", "1s")
+	node.start(t)
+	node.reach(t, 2)
 	for nonce := range uint64(flood) {
 		node.sendHeavy(t, member, nonce)
 	}

@@ -39,6 +39,14 @@ func consentLedgerCode(t *testing.T) []byte {
 // startSingle starts a validator that is a chain of its own, of member and of others.
 func startSingle(t *testing.T, others ...common.Address) *testNode {
 	t.Helper()
+	node := newSingle(t, others...)
+	node.start(t)
+	node.reach(t, 2)
+	return node
+}
+
+func newSingle(t *testing.T, others ...common.Address) *testNode {
+	t.Helper()
 	directory := t.TempDir()
 	node := newNode(t, directory, "Hospital A")
 	genesis := filepath.Join(directory, "genesis.json")
@@ -50,8 +58,6 @@ func startSingle(t *testing.T, others ...common.Address) *testNode {
 	}
 	mustRun(t, arguments...)
 	node.configure(t, genesis, nil)
-	node.start(t)
-	node.reach(t, 2)
 	return node
 }
 

@@ -95,8 +95,8 @@ func (a *ethAPI) GetBlockTransactionCountByNumber(number rpctypes.BlockNumber) *
 }
 
 func (a *ethAPI) GetBlockReceipts(ctx context.Context, block rpctypes.BlockNumberOrHash) ([]map[string]any, error) {
-	return within(ctx, a.heavy, func() ([]map[string]any, error) {
-		return indexed(func() ([]map[string]any, error) { return a.inner.GetBlockReceipts(ctx, block) })
+	return indexed(func() ([]map[string]any, error) {
+		return within(ctx, a.heavy, func() ([]map[string]any, error) { return a.inner.GetBlockReceipts(ctx, block) })
 	})
 }
 
