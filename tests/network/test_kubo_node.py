@@ -164,7 +164,9 @@ def test_read_where_two_kubos_give_wrong_bytes_takes_the_third_and_names_the_lia
         assert _daemons(case.network)[index].rpc_url in named[swapped]
 
 
-def test_publish_with_a_kubo_near_its_limit_waits_with_a_clear_text_until_there_is_room(case: Case) -> None:
+def test_publish_with_a_kubo_near_its_limit_is_refused_with_a_clear_text_until_there_is_room(
+    case: Case,
+) -> None:
     daemon = _daemons(case.network)[0]
     config_path = daemon.repository / "config"
     config = config_path.read_bytes()
@@ -174,14 +176,13 @@ def test_publish_with_a_kubo_near_its_limit_waits_with_a_clear_text_until_there_
     config_path.write_text(json.dumps(limited))
     daemon.start()
     answer = case.post_bundle(bundle(case.number, observation(5.4)))
-    assert answer.status_code == 200, answer.text
-    waiting = Publication.model_validate_json(answer.content)
-    assert waiting.state == "sealed"
-    assert "reserve" in str(waiting.detail)
+    assert (answer.status_code, answer.json()["code"]) == (507, "store-full")
+    assert "reserve" in answer.json()["detail"]
     daemon.stop()
     config_path.write_bytes(config)
     daemon.start()
-    _wait_until(lambda: _resumed(case, waiting).state == "published")
+    published = case.publish(observation(5.4))
+    _wait_until(lambda: _resumed(case, published).state == "published")
 
 
 def _resumed(case: Case, publication: Publication) -> Publication:
