@@ -23,7 +23,7 @@ from ledger.errors import (
     RpcRefused,
     TransactionLost,
 )
-from ledger.fate import mined_at_nonce
+from ledger.fate import Fates
 from ledger.flight import Flight
 from ledger.outbox import Outbox
 from ledger.refusals import refusal
@@ -33,13 +33,8 @@ from ledger.transactions import SignedTransaction, sign_transaction
 GAS_MARGIN = 1.25
 """How much more gas is declared than estimated: other transactions may change storage in between."""
 TRANSFER_GAS = 21_000
-_PASSING = ("full", "rate limit", "too many", "try again", "timed out")
-_FOR_EVER = ("intrinsic gas",)
-"""A refusal of these very bytes, whatever the state of the chain."""
 FILLERS_AT_ONCE = 32
 """How many gaps between nonces are closed in one turn: a count that is told too low must not stop all else."""
-BLOCKS_REFUSED = 2
-"""How many blocks later a refusal must be the same before a transaction gives way to those behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +88,7 @@ class Sender:
         self._looked = threading.Condition()
         self._looking = False
         self._resent_at = time.monotonic()
-        self._suspected_at: dict[bytes, float] = {}
-        self._refused_at: dict[bytes, tuple[float, int]] = {}
+        self._fates = Fates(chain, address, lost_after_seconds)
         self._landed, self._landed_at = 0, time.monotonic()
 
     def send(self, to: bytes | None, data: bytes, gas: int | None = None) -> Receipt:
@@ -222,7 +216,7 @@ class Sender:
         try:
             self.chain.send_raw(signed.raw)
         except RpcRefused as error:
-            if not isinstance(error, NonceUsed) or self._is_beaten(signed):
+            if not isinstance(error, NonceUsed) or self._fates.is_beaten(signed):
                 # Refused, and nothing behind it: its nonce is free for the next one.
                 self._flight.remove(signed.hash)
                 self._next_nonce = None
@@ -231,32 +225,6 @@ class Sender:
             # It may have arrived or not. It is journalled: whoever waits hands in the same bytes again.
             pass
         self._next_nonce = signed.nonce + 1
-
-    def _is_beaten(self, signed: SignedTransaction) -> bool:
-        """Whether another one has its nonce; what was refused because it landed itself must not be signed anew.
-
-        Looked for so long as the chain takes to show it; a doubt that is left then leaves it in the outbox.
-        """
-        until = time.monotonic() + self._lost_after_seconds
-        while not self._gave_way(signed):
-            try:
-                if self.chain.receipt(signed.hash) is not None:
-                    return False
-            except (ChainUnreachable, ChainAnswerInvalid):
-                # The next look may tell more.
-                pass
-            if time.monotonic() > until:
-                return False
-            time.sleep(10 * self.chain.engine.poll_seconds)
-        return True
-
-    def _gave_way(self, entry: SignedTransaction) -> bool:
-        """Whether another transaction is seen mined at its nonce; not, where the chain does not tell."""
-        try:
-            mined = mined_at_nonce(self.chain, self.address, entry.nonce)
-        except (ChainUnreachable, ChainAnswerInvalid, RpcRefused):
-            return False
-        return bool(mined) and entry.hash not in mined
 
     def _resend(self) -> None:
         """Hands in everything unmined by nonce, and closes gaps between nonces."""
@@ -267,13 +235,13 @@ class Sender:
             mined = self._count_mined()
             for entry in waiting:
                 try:
-                    if entry.nonce < mined:
-                        self._suspect(entry)
-                    else:
+                    if entry.nonce >= mined:
                         self.chain.send_raw(entry.raw)
-                        self._refused_at.pop(entry.hash, None)
+                        self._fates.is_taken(entry.hash)
+                    elif self._fates.is_lost(entry):
+                        self._flight.remove(entry.hash)
                 except RpcRefused as error:
-                    if self._is_refused_for_good(entry, error):
+                    if self._fates.is_refused_for_good(entry, error):
                         self._fill(entry.nonce)
             gaps = (nonce for nonce in range(mined, max(taken, default=mined)) if nonce not in taken)
             for nonce in islice(gaps, FILLERS_AT_ONCE):
@@ -291,24 +259,6 @@ class Sender:
             self._landed = counted
         return max(counted, self._landed)
 
-    def _is_refused_for_good(self, entry: SignedTransaction, error: RpcRefused) -> bool:
-        """Whether a transaction may give way to one that does nothing; it can never land once that one has.
-
-        A validator that was just started again refuses for reasons that are gone with its next block: only a refusal
-        that outlives some blocks counts, or one of the very bytes.
-        """
-        if (
-            isinstance(error, NonceUsed)
-            or _says(error, _PASSING)
-            or self.chain.transaction(entry.hash) is not None
-        ):
-            return False
-        if _says(error, _FOR_EVER):
-            return True
-        head, now = self.chain.final_block().number, time.monotonic()
-        since_seconds, since_block = self._refused_at.setdefault(entry.hash, (now, head))
-        return now - since_seconds >= self._lost_after_seconds and head >= since_block + BLOCKS_REFUSED
-
     def _fill(self, nonce: int) -> None:
         """Hands in a transaction that does nothing, at a nonce that would block those behind it."""
         filler = self._sign(nonce, self.address, b"", TRANSFER_GAS)
@@ -320,16 +270,6 @@ class Sender:
         except RpcRefused:
             # The nonce is taken by one in the chain's queue, or the chain takes nothing from this account.
             self._flight.remove(filler.hash)
-
-    def _suspect(self, entry: SignedTransaction) -> None:
-        """Its nonce is used: gives its receipt time to appear, then looks whether another one is there instead."""
-        since = self._suspected_at.setdefault(entry.hash, time.monotonic())
-        if time.monotonic() - since < self._lost_after_seconds:
-            return
-        del self._suspected_at[entry.hash]
-        if self._gave_way(entry):
-            self._refused_at.pop(entry.hash, None)
-            self._flight.remove(entry.hash)
 
     def _wait_for_room(self) -> None:
         deadline = time.monotonic() + self.timeout_seconds
@@ -371,8 +311,7 @@ class Sender:
             if final is not None:
                 landed[entry.nonce] = entry.hash
                 self._landed, self._landed_at = max(self._landed, entry.nonce + 1), time.monotonic()
-                self._suspected_at.pop(entry.hash, None)
-                self._refused_at.pop(entry.hash, None)
+                self._fates.forget(entry.hash)
                 self._flight.remove(entry.hash, final)
         for entry in waiting:
             if landed.get(entry.nonce, entry.hash) != entry.hash:
@@ -397,8 +336,3 @@ class Sender:
         hash_ = receipt.transaction_hash.hex()
         words = f"transaction 0x{hash_} was mined and reverted, having used {receipt.gas_used} gas"
         return ContractRefused("Unknown", {"data": b""}, words)
-
-
-def _says(error: RpcRefused, words: tuple[str, ...]) -> bool:
-    message = error.message.lower()
-    return any(word in message for word in words)
