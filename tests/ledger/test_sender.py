@@ -415,7 +415,9 @@ sender = Sender(Chain(url, ANVIL), key.address, key.sign_digest, SqliteOutbox(Pa
 sender.resume()
 def one(number):
     receipt = sender.send(bytes.fromhex(contract), calls.set_member_roles(bytes.fromhex(member), number % 32))
-    print(receipt.transaction_hash.hex(), flush=True)
+    # In one piece: print writes the end of the line apart, and other threads' lines get between.
+    sys.stdout.write(receipt.transaction_hash.hex() + "\n")
+    sys.stdout.flush()
 with ThreadPoolExecutor(4) as pool:
     list(pool.map(one, range(10_000)))
 """
