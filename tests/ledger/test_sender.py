@@ -416,7 +416,7 @@ sender.resume()
 def one(number):
     receipt = sender.send(bytes.fromhex(contract), calls.set_member_roles(bytes.fromhex(member), number % 32))
     # In one piece: print writes the end of the line apart, and other threads' lines get between.
-    sys.stdout.write(receipt.transaction_hash.hex() + "\n")
+    sys.stdout.write(receipt.transaction_hash.hex() + "\\n")
     sys.stdout.flush()
 with ThreadPoolExecutor(4) as pool:
     list(pool.map(one, range(10_000)))
