@@ -104,7 +104,7 @@ class Anvil:
         pinned = self._port != 0
         for attempt in range(1 if pinned else PORT_ATTEMPTS):
             if not pinned:
-                self._port = _free_port()
+                (self._port,) = free_ports(1)
             elif _is_taken(self._port):
                 raise EngineFailed(f"Anvil did not start: another process listens on port {self._port}")
             try:
@@ -253,13 +253,6 @@ def _is_taken(port: int) -> bool:
         except OSError:
             return True
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -4,14 +4,14 @@ Blocks, logs, receipts and transaction counts are taken when enough endpoints te
 excluded and named. All else is asked of the first that answers. Which lies this finds, and what it costs: ADR 0101.
 """
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from ledger.asking import SECOND_LOOK_SECONDS, Asking, Outcome, answers_of, failures_of
+from ledger.asking import Asking, Outcome, answers_of, failures_of
 from ledger.blocks import Block, Log, Receipt, Transaction
 from ledger.chain import MAX_ANSWER_BYTES, BlockId, Chain
+from ledger.confirmed_heads import ConfirmedHeads
 from ledger.confirmed_receipts import ConfirmedReceipts
 from ledger.deploy import Deployment
 from ledger.endpoint import Endpoint
@@ -25,8 +25,6 @@ HEDGE_SECONDS = 2.0
 """How long one endpoint is waited for before another one is asked in its stead."""
 PATIENCE_SECONDS = 5.0
 """How long one is waited for where all were asked and enough others have answered."""
-REVIEW_SECONDS = 10.0
-"""How often all endpoints are asked for their heads."""
 _REMEMBERED = 4_096
 _Answer = TypeVar("_Answer")
 
@@ -89,15 +87,13 @@ class Endpoints(Chain):
         self.url = urls[0]
         self.place = ", ".join(endpoint.place for endpoint in self._endpoints)
         self._stale_seconds = max(3.0, 4 * engine.block_seconds)
-        self._final: Block | None = None
-        self._advancing = threading.Lock()
-        self._advanced_at = self._reviewed_at = clock()
+        self._heads = ConfirmedHeads(self._asking, stale_seconds=self._stale_seconds, clock=clock)
         self._sent: dict[bytes, None] = {}
         self._short: dict[tuple[Endpoint, bytes], tuple[float, int]] = {}
         self._receipts = ConfirmedReceipts(
             self._asking,
-            self._head_of,
-            self._final_number_from,
+            self._heads.head_of,
+            self._heads.final_number_from,
             stale_seconds=self._stale_seconds,
             clock=clock,
         )
@@ -125,26 +121,14 @@ class Endpoints(Chain):
 
     def final_block(self) -> Block:
         """The latest final block that enough endpoints have; it never goes back."""
-        now, last = self._clock(), self._final
-        stands_still = now - self._advanced_at > self._stale_seconds
-        due = self._stale_seconds if stands_still else REVIEW_SECONDS
-        if last is not None and now - self._reviewed_at > due:
-            self._review(stands_still)
-        head = self._asking.any(self._head_of)
-        if last is not None and head.number <= last.number:
-            return last
-        found = self._common_head()
-        with self._advancing:
-            if self._final is None or found.number > self._final.number:
-                self._final, self._advanced_at = found, self._clock()
-            return self._final
+        return self._heads.final_block()
 
     def block(self, block: BlockId) -> Block:
         """One block's header, the same from enough endpoints."""
         if block is None:
             return self.final_block()
         number = block
-        final = self._final
+        final = self._heads.final
         if final is not None and number in (final.number, final.hash):
             return final
         return self._asking.agreed(f"block {number!r}", lambda endpoint: endpoint.chain.block(number))
@@ -155,7 +139,7 @@ class Endpoints(Chain):
         """The logs of a contract, the same from enough endpoints that have all of these blocks."""
 
         def ask(endpoint: Endpoint) -> list[Log]:
-            if endpoint.head < to_block and self._head_of(endpoint).number < to_block:
+            if endpoint.head < to_block and self._heads.head_of(endpoint).number < to_block:
                 raise BlockUnknown(f"the chain at {endpoint.place} has not got to block {to_block}")
             return endpoint.chain.logs(address, from_block, to_block, topics)
 
@@ -248,64 +232,6 @@ class Endpoints(Chain):
         if not refusals or (is_new and unknown):
             raise self._asking.worst(unknown)
         raise next((one for one in refusals if isinstance(one, NonceUsed)), refusals[0])
-
-    def _head_of(self, endpoint: Endpoint) -> Block:
-        """An endpoint's final block, which must follow on what was taken in."""
-        head, held = endpoint.chain.final_block(), self._asking.held
-        if held is not None and head.number >= held.block_number:
-            known = {held.block_number: head.hash, held.block_number + 1: head.parent_hash}.get(head.number)
-            if known != held.block_hash:
-                endpoint.require(held)
-        endpoint.head = head.number
-        return head
-
-    def _common_head(self) -> Block:
-        """The highest block that enough of the first endpoints have."""
-        outcomes = self._asking.gather(self._head_of, wanted=max(self.confirmations, 2))
-        heads = answers_of(outcomes)
-        if len(heads) < self.confirmations:
-            raise self._asking.too_few(len(heads), failures_of(outcomes))
-        lowest = min(heads, key=lambda head: head.number)
-        if all(head == lowest for head in heads):
-            return lowest
-        return self._asking.agreed(
-            f"block {lowest.number}", lambda endpoint: endpoint.chain.block(lowest.number)
-        )
-
-    def _review(self, stands_still: bool) -> None:
-        """Asks all for their heads, and leaves those that stay behind the others, or tell of what nobody else has.
-
-        One of two that is ahead alone is believed only where the other one stands still.
-        """
-        self._reviewed_at = self._clock()
-        heads = self._all_heads()
-        told = sorted((head.number for head in heads.values()), reverse=True)
-        if len(told) < max(self.confirmations, 2):
-            return
-        reached = told[(self.confirmations if stands_still else max(self.confirmations, 2)) - 1]
-        if any(head.number < reached for head in heads.values()):
-            time.sleep(SECOND_LOOK_SECONDS)
-            heads |= self._all_heads()
-        for endpoint, head in heads.items():
-            others = [other.number for one, other in heads.items() if one is not endpoint]
-            if head.number < reached:
-                endpoint.rest(
-                    f"{endpoint.place} is at block {head.number}, behind block {reached} of the others"
-                )
-            elif endpoint.head_at_review > max(others):
-                endpoint.rest(
-                    f"{endpoint.place} told of block {endpoint.head_at_review} some time ago, and the others are at "
-                    f"block {max(others)}"
-                )
-            endpoint.head_at_review = head.number
-
-    def _all_heads(self) -> dict[Endpoint, Block]:
-        outcomes = self._asking.gather_all(self._head_of)
-        return {endpoint: head for endpoint, head in outcomes if isinstance(head, Block)}
-
-    def _final_number_from(self, number: int) -> int:
-        final = self._final
-        return (self.final_block() if final is None or final.number < number else final).number
 
     def _leave_if_short(self, endpoint: Endpoint, address: bytes, count: int, believed: int) -> None:
         """Leaves an endpoint that does not come to a number of transactions which the others had some time ago."""

@@ -17,8 +17,9 @@ from ledger import calls
 from ledger.anvil import Anvil, find_anvil
 from ledger.blocks import Receipt
 from ledger.chain import Chain
+from ledger.confirmed_heads import REVIEW_SECONDS
 from ledger.endpoint import EXCLUDED_SECONDS, REST_SECONDS
-from ledger.endpoints import REVIEW_SECONDS, Endpoints, connect
+from ledger.endpoints import Endpoints, connect
 from ledger.engine import ANVIL
 from ledger.errors import (
     BlockUnknown,
