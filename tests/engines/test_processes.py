@@ -29,6 +29,7 @@ COMMAND = [
 def background(tmp_path: Path) -> Iterator[Background]:
     made = Background(tmp_path / "place", "worker")
     yield made
+    made.stop()
     for pid in started(tmp_path):
         if psutil.pid_exists(pid):
             os.kill(pid, signal.SIGKILL)
