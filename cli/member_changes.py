@@ -20,8 +20,8 @@ from engines.bft_administration import Proposal
 from engines.binaries import find_binary
 from engines.kubo import KuboDaemon, set_peers
 from engines.kubo_swarm import create_swarm
-from engines.ports import free_ports
 from ledger.blocks import Receipt
+from ledger.ports import free_ports
 from node.config import CONFIG_FILE
 from node.initialise import make_keys
 from vocabulary import Role

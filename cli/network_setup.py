@@ -26,13 +26,13 @@ from engines.bft_ceremony import create_chain
 from engines.binaries import find_binary
 from engines.kubo import KuboDaemon
 from engines.kubo_swarm import create_swarm
-from engines.ports import free_ports
 from engines.postgres import PostgresServer
 from engines.postgres_cluster import create_cluster
 from engines.postgres_place import find_postgres
 from ledger.chain import Chain
 from ledger.deploy import deploy
 from ledger.outbox import MemoryOutbox
+from ledger.ports import free_ports
 from ledger.sender import Sender
 from node.initialise import initialise_node, make_keys
 

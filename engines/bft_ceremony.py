@@ -15,7 +15,7 @@ import orjson
 from crypto.private_file import atomic_write_private
 from engines.bft import DESCRIPTION_FILE, BftChain, ValidatorPlace, describe_chain, run_program, slug_of
 from engines.errors import EngineFailed, EnginesError
-from engines.ports import free_ports
+from ledger.ports import free_ports
 
 VALIDATORS = 4
 """The least number of which one may fail, stop or lie: 3 f + 1 with f = 1."""

@@ -12,7 +12,7 @@ from crypto.private_file import atomic_write_private
 from engines.bft import DESCRIPTION_FILE, BftChain, ValidatorPlace, describe_chain, slug_of
 from engines.bft_ceremony import configure_validator, make_validator_keys
 from engines.errors import EnginesError
-from engines.ports import free_ports
+from ledger.ports import free_ports
 
 
 def prepare_validator(chain: BftChain, name: str) -> BftChain:

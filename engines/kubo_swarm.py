@@ -8,7 +8,7 @@ from typing import Self
 
 from engines.kubo import KuboDaemon, create_repository, read_swarm_key, set_peers
 from engines.kubo_config import new_swarm_key
-from engines.ports import free_ports
+from ledger.ports import free_ports
 
 
 class KuboSwarm:

@@ -21,6 +21,7 @@ from ledger.blocks import data
 from ledger.chain import Chain
 from ledger.engine import ANVIL
 from ledger.errors import ChainUnreachable, EngineFailed
+from ledger.ports import free_ports
 
 CHAIN_ID = 31337
 BLOCK_GAS = 1_000_000_000

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 
 from cli.chain_keeper import end_orphan
-from engines.ports import free_ports
 from ledger.anvil import Anvil, find_anvil
+from ledger.ports import free_ports
 
 NODE_MODULES = Path(__file__).parents[2] / "node_modules"
 

@@ -17,8 +17,8 @@ from phr_commands import Ran, make_private, run_phr
 from cli.exit_codes import ExitCode
 from engines.binaries import find_binary
 from engines.errors import EngineNotBuilt
-from engines.ports import free_ports
 from ledger.anvil import Anvil
+from ledger.ports import free_ports
 from node.config import NodeConfig
 from node.node import Node
 

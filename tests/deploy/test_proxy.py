@@ -18,9 +18,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from node_fixtures import Member, Network, free_ports
+from node_fixtures import Member, Network
 
 from crypto.recovery import backup_locator
+from ledger.ports import free_ports
 from node.lanes import Lane, Ticket
 from wire.limits import BACKUP_BYTES, BLOCK_BYTES, DEPOSIT_BYTES, GRANT_BYTES, JSON_BYTES, KEYRING_BYTES
 from wire.signing import RequestKey, sign_request

@@ -20,10 +20,10 @@ from records_flow import SYSTEM, bundle, observation
 from cli.exit_codes import ExitCode
 from engines.binaries import find_binary
 from engines.errors import EngineNotBuilt
-from engines.ports import free_ports
 from ledger.chain import Chain
 from ledger.engine import BFT
 from ledger.errors import LedgerError
+from ledger.ports import free_ports
 
 pytestmark = pytest.mark.network
 PROJECT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from engines import EngineFailed
 from engines.kubo import KuboDaemon, create_repository, read_swarm_key, set_peers
 from engines.kubo_config import new_swarm_key
 from engines.kubo_swarm import KuboSwarm
-from engines.ports import free_ports
+from ledger.ports import free_ports
 from storage import Cid, KuboBlockStore, StoreAccessError, StoreUnavailableError
 
 pytestmark = pytest.mark.network

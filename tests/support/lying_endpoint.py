@@ -1,13 +1,14 @@
 """A hostile or broken validator: a real JSON-RPC server before a real chain, which alters what it is told to alter."""
 
 import json
-import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
+
+from ledger.ports import free_ports
 
 Change = Callable[[list[Any], Any], Any]
 """From a request's parameters and the honest result to what is answered as the result."""
@@ -57,9 +58,7 @@ class LyingEndpoint:
         self._hanging: threading.Event | None = None
         self._hanging_methods: frozenset[str] = frozenset()
         self._http = httpx.Client(timeout=60, trust_env=False)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        (self._port,) = free_ports(1)
         self._server: _Server | None = None
         self.up()
 

@@ -34,6 +34,7 @@ from ledger.endpoints import connect
 from ledger.engine import ANVIL, Engine
 from ledger.messages import MemberKeys, Registration, SignedMessage, from_json, sign, to_json
 from ledger.outbox import MemoryOutbox
+from ledger.ports import free_ports
 from ledger.sender import Sender
 from node.config import NodeConfig
 from node.initialise import STAFF_TOKEN_FILE, initialise_node, make_keys
@@ -250,20 +251,6 @@ class Network:
         self.anvil.kill()
         if self.swarm is not None:
             self.swarm.stop()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that are free now, different from each other."""
-    import socket
-
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 def _start_chain(directory: Path, engine: Engine, administrator: AccountKey, places: list[Path]) -> Any:
