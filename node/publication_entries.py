@@ -7,6 +7,9 @@ States: ``sealed`` (all sealed, blocks in the own store) → ``deposited`` (enou
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import cbor2
+from sqlalchemy import Row
+
 from crypto.envelope import Header
 from ledger.messages import Publication as LedgerPublication
 from node.file_sealing import SealedFile
@@ -126,3 +129,19 @@ def ledger_publication(publication: JournalPublication, record: JournalRecord) -
         header_digest=record.header_digest,
         payload_commitment=record.payload_commitment,
     )
+
+
+def record_row(record: JournalRecord) -> dict[str, object]:
+    """The row of a record whose wraps are held."""
+    row = {name: getattr(record, name) for name in JournalRecord.__dataclass_fields__}
+    row["custody_wraps"] = cbor2.dumps(list(record.custody_wraps))
+    row["wraps_held"] = True
+    return row
+
+
+def record_of(row: Row[tuple[object, ...]]) -> JournalRecord:
+    """The record of a row."""
+    values = {name: getattr(row, name) for name in JournalRecord.__dataclass_fields__}
+    wraps = values["custody_wraps"]
+    values["custody_wraps"] = tuple(cbor2.loads(wraps)) if wraps else ()
+    return JournalRecord(**values)

@@ -3,8 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-import cbor2
-from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
 from node.collaborators import Transactions
 from node.errors import NotFound
@@ -14,6 +13,8 @@ from node.publication_entries import (
     JournalRecord,
     PublicationState,
     WaitingDeposit,
+    record_of,
+    record_row,
 )
 from node.tables_custody import block_references
 from node.tables_publish import publication_deposits, publication_items, publication_records, publications
@@ -37,7 +38,7 @@ class PublishJournal:
         row["seconds_by_step"] = json.dumps(publication.seconds_by_step)
         connection.execute(insert(publications).values(row))
         for record in publication.records:
-            connection.execute(insert(publication_records).values(_record_row(record)))
+            connection.execute(insert(publication_records).values(record_row(record)))
             deposits = [
                 {"record_id": record.record_id, "custodian": custodian, "share_index": index}
                 for index, custodian in enumerate(custodians, start=1)
@@ -66,7 +67,7 @@ class PublishJournal:
                 raise NotFound("no publication of this id was ever begun here")
             mine = publication_records.c.publication_id == publication_id
             order = select(publication_records).where(mine).order_by(publication_records.c.record_id)
-            records = {bytes(each.record_id): _record(each) for each in connection.execute(order)}
+            records = {bytes(each.record_id): record_of(each) for each in connection.execute(order)}
             positions = connection.scalars(
                 select(publication_items.c.record_id)
                 .where(publication_items.c.publication_id == publication_id)
@@ -87,7 +88,7 @@ class PublishJournal:
                 .where(publication_items.c.publication_id == publication_id)
                 .order_by(publication_items.c.position)
             ).all()
-        return [(_record(row), row.already_published) for row in rows]
+        return [(record_of(row), row.already_published) for row in rows]
 
     def with_tags(self, patient: bytes, tags: Iterable[bytes]) -> dict[bytes, JournalRecord]:
         """The patient's records of the same contents, by tag."""
@@ -98,7 +99,7 @@ class PublishJournal:
                     publication_records.c.content_tag.in_(list(tags)),
                 )
             ).all()
-        return {bytes(row.content_tag): _record(row) for row in rows}
+        return {bytes(row.content_tag): record_of(row) for row in rows}
 
     def forget_tag(self, record_id: bytes) -> None:
         """Lets the same content be published again (the record was retracted)."""
@@ -293,17 +294,3 @@ class PublishJournal:
             .where(mine)
             .values(state=state.value, detail=detail, seconds_by_step=json.dumps(total))
         )
-
-
-def _record_row(record: JournalRecord) -> dict[str, object]:
-    row = {name: getattr(record, name) for name in JournalRecord.__dataclass_fields__}
-    row["custody_wraps"] = cbor2.dumps(list(record.custody_wraps))
-    row["wraps_held"] = True
-    return row
-
-
-def _record(row: Row[tuple[object, ...]]) -> JournalRecord:
-    values = {name: getattr(row, name) for name in JournalRecord.__dataclass_fields__}
-    wraps = values["custody_wraps"]
-    values["custody_wraps"] = tuple(cbor2.loads(wraps)) if wraps else ()
-    return JournalRecord(**values)
