@@ -30,6 +30,8 @@ OPTIONS = sys.argv[2:] or ["--engine", "bft", "--storage", "kubo", "--database",
 RECORDS_PER_BUNDLE = 20
 CLIENTS = 4
 SAMPLES = 5
+IDLE_SECONDS = 180.0
+"""How long nothing is done at the end, to see what time alone adds."""
 MEMBERS = ("One", "Two", "Three", "Four")
 
 
@@ -64,10 +66,11 @@ def disk_bytes(place: NetworkPlace) -> dict[str, int]:
     return used
 
 
-def sample(network: Network, place: NetworkPlace) -> dict[str, dict[str, float]]:
-    """MiB of memory and disk of each part."""
+def sample(network: Network, place: NetworkPlace) -> dict[str, Any]:
+    """The chain's height, and MiB of memory and disk of each part."""
     parts = network.parts()
     return {
+        "height": max(part["final_block"] or 0 for part in parts.values()),
         "memory_mib": {name: round((part["memory_bytes"] or 0) / 2**20, 1) for name, part in parts.items()},
         "disk_mib": {name: round(used / 2**20, 1) for name, used in disk_bytes(place).items()},
     }
@@ -105,7 +108,14 @@ def measure(network: Network) -> dict[str, Any]:
         for number in range(1, SAMPLES + 1):
             seconds.append(round(fill(client, RECORDS // SAMPLES), 1))
             samples[number * (RECORDS // SAMPLES)] = sample(network, place)
-    return {"options": OPTIONS, "seconds_of_each_fifth": seconds, "after_records": samples}
+    time.sleep(IDLE_SECONDS)
+    idle = {"seconds": IDLE_SECONDS} | sample(network, place)
+    return {
+        "options": OPTIONS,
+        "seconds_of_each_fifth": seconds,
+        "after_records": samples,
+        "after_idling": idle,
+    }
 
 
 def main() -> None:
