@@ -1,6 +1,7 @@
 """The transactions in flight: the outbox and its copy in memory, and who waits for which receipt."""
 
 import threading
+from functools import cached_property
 
 from ledger.blocks import Receipt
 from ledger.outbox import Outbox
@@ -16,10 +17,14 @@ class Flight:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._lock = threading.Lock()
-        self._entries: dict[bytes, SignedTransaction] = {entry.hash: entry for entry in outbox.pending()}
         self._awaited: dict[bytes, Receipt | None] = {}
         self._waiters: dict[bytes, int] = {}
         self._landed: dict[bytes, Receipt] = {}
+
+    @cached_property
+    def _entries(self) -> dict[bytes, SignedTransaction]:
+        # Read at the first use: when this is made, another process may still own the outbox and write to it.
+        return {entry.hash: entry for entry in self._outbox.pending()}
 
     def __len__(self) -> int:
         with self._lock:

@@ -219,6 +219,17 @@ def test_resume_after_a_crash_before_sending_lands_the_same_bytes_once(own_world
     assert sender(own_world, key, outbox).resume() == []
 
 
+def test_resume_takes_what_another_owner_journalled_after_the_sender_was_made(own_world: LedgerWorld) -> None:
+    """A standby is made while the running process still writes to the outbox."""
+    member, key, outbox = own_world.enrol(Role.CONSUMER), own_world.administrator, MemoryOutbox()
+    standby = sender(own_world, key, outbox)
+    nonce = own_world.chain.transaction_count(key.address)
+    entry = journalled(own_world, key, nonce, toggle(own_world, member, False))
+    outbox.add(entry.nonce, entry.hash, entry.raw)
+    assert standby.resume() == [entry.hash]
+    assert standby.wait(entry.hash).succeeded
+
+
 def test_resume_after_a_crash_after_mining_sends_nothing(own_world: LedgerWorld) -> None:
     member, key, outbox = own_world.enrol(Role.CONSUMER), own_world.administrator, MemoryOutbox()
     nonce = own_world.chain.transaction_count(key.address)

@@ -238,6 +238,20 @@ def test_node_restarts_into_the_migrated_schema_with_all_that_it_had(
     assert case.publish(observation(6.1)).state == "published"
 
 
+def test_node_on_an_empty_database_makes_its_schema_at_the_start(
+    tmp_path: Path, empty_database: TestDatabase
+) -> None:
+    offline_node(tmp_path).stop()
+    settings = tmp_path / "node" / "node.toml"
+    lines = [line for line in settings.read_text().splitlines() if not line.startswith("database_url")]
+    settings.write_text("\n".join([*lines, f"database_url = {json.dumps(empty_database.url)}", ""]))
+    made = Node(NodeConfig.load(settings.parent))
+    with empty_database.read() as connection:
+        assert migrations.current(connection) is None
+    with made, empty_database.read() as connection:
+        assert migrations.current(connection) == migrations.newest()
+
+
 def test_second_start_beside_a_running_node_leaves_its_schema_alone(network: Network) -> None:
     member = network.members[1]
     with member.node.database.append() as connection:
