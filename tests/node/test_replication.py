@@ -322,6 +322,8 @@ def test_custodian_that_stays_suspended_is_sent_nothing_and_given_up_after_days(
     left.node.stop()
     case.publish()
     four.administer(calls.set_member_active(left.address, False))
+    # What was tried before the suspension may be tried again, and would find the node back.
+    wait_until(lambda: not steps._distributor._running)
     left.restart()
     for _ in range(2):
         assert steps.repair() == 1
