@@ -4,13 +4,15 @@
 The reference of each engine is the ledger room's Sender with the same account and no node: one call at a time, each
 waited for. ``finality`` is how long one such call takes to be final when nothing else is going on.
 
-usage: throughput.py [seconds a figure] [engine ...]
+On validators a client waits for a block most of the time: more clients tell what the processor allows.
+
+usage: throughput.py [--seconds 6] [--clients 8] [engine ...]
 """
 
+import argparse
 import itertools
 import json
 import secrets
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,9 +34,16 @@ from wire.limits import MESSAGES_PER_RELAY
 from wire.patients import RelayRequest
 from wire.signing import sign_request
 
-SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 6.0
-CHOSEN = [ENGINES[name] for name in sys.argv[2:]] or list(ENGINES.values())
-CLIENTS = 8
+_parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+_parser.add_argument("--seconds", type=float, default=6.0, help="of each figure")
+_parser.add_argument(
+    "--clients", type=int, default=8, help="a quarter of them send batches of grants or accesses"
+)
+_parser.add_argument("engines", nargs="*", choices=ENGINES, default=list(ENGINES))
+_chosen = _parser.parse_args()
+SECONDS: float = _chosen.seconds
+CLIENTS: int = _chosen.clients
+CHOSEN = [ENGINES[name] for name in _chosen.engines]
 RECORDS = 200
 FINALITY_ROUNDS = 20
 
@@ -159,11 +168,11 @@ def measure(engine: Engine) -> dict[str, object]:
             load = Load(network, case.patient, reader.address, records, cases, nodes[0], nodes[1])
             figures: dict[str, object] = {
                 "grants_single": rate(lambda: load.relay(1), CLIENTS),
-                "grants_batched": rate(lambda: load.relay(MESSAGES_PER_RELAY), 2),
+                "grants_batched": rate(lambda: load.relay(MESSAGES_PER_RELAY), CLIENTS // 4),
                 "publications_single": rate(lambda: load.publish(1), CLIENTS),
                 "publications_batched": rate(lambda: load.publish(20), CLIENTS),
                 "accesses_single": rate(lambda: load.ask(records[:1]), CLIENTS),
-                "accesses_batched": rate(lambda: load.ask(records), 2),
+                "accesses_batched": rate(lambda: load.ask(records), CLIENTS // 4),
             }
         sender = Sender(network.chain, account.address, account.sign_digest, MemoryOutbox())
 
