@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from chain_fixtures import NODE_MODULES, Key, LedgerWorld
 from lying_endpoint import LyingEndpoint
+from node_processes import wait_until
 from outbox_behaviour import OutboxBehaviour
 
 from ledger import calls
@@ -236,6 +237,7 @@ def test_resume_after_a_crash_after_mining_sends_nothing(own_world: LedgerWorld)
     entry = journalled(own_world, key, nonce, toggle(own_world, member, False))
     outbox.add(entry.nonce, entry.hash, entry.raw)
     own_world.chain.send_raw(entry.raw)
+    wait_until(lambda: own_world.chain.receipt(entry.hash) is not None, "the transaction is mined")
     assert sender(own_world, key, outbox).resume() == []
     assert outbox.pending() == []
     assert own_world.chain.transaction_count(key.address) == nonce + 1
