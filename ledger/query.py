@@ -23,6 +23,7 @@ MAX_ROWS = 1_000
 MAX_SQL_BYTES = 100_000
 MEMORY_LIMIT = "2GB"
 TIMEOUT_SECONDS = 60.0
+INTERRUPT_AGAIN_SECONDS = 0.1
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -76,25 +77,40 @@ def query(
                 connection.register(name, parquet.read_table(directory / f"{name}.parquet"))
         for setting in _LOCKED:
             connection.execute(setting)
-        interrupted = threading.Event()
+        with _limited(connection, timeout_seconds) as interrupted:
+            try:
+                # The limit goes into the query's plan, so that it ends early.
+                return _fetch(connection.sql(sql).limit(max_rows + 1), max_rows)
+            except duckdb.InterruptException as error:
+                if not interrupted.is_set():
+                    raise
+                raise QueryRefused(
+                    f"the query took longer than {timeout_seconds:g} seconds: ask for less"
+                ) from error
 
-        def interrupt() -> None:
+
+@contextmanager
+def _limited(connection: duckdb.DuckDBPyConnection, timeout_seconds: float) -> Iterator[threading.Event]:
+    """Interrupts what the connection does after a time; yields what is set then.
+
+    Again and again until it has ended: an interrupt that comes just before DuckDB begins to execute is forgotten.
+    """
+    ended, interrupted = threading.Event(), threading.Event()
+
+    def interrupt() -> None:
+        pause_seconds = timeout_seconds
+        while not ended.wait(pause_seconds):
             interrupted.set()
             connection.interrupt()
+            pause_seconds = INTERRUPT_AGAIN_SECONDS
 
-        timer = threading.Timer(timeout_seconds, interrupt)
-        timer.start()
-        try:
-            # The limit goes into the query's plan, so that it ends early.
-            return _fetch(connection.sql(sql).limit(max_rows + 1), max_rows)
-        except duckdb.InterruptException as error:
-            if not interrupted.is_set():
-                raise
-            raise QueryRefused(
-                f"the query took longer than {timeout_seconds:g} seconds: ask for less"
-            ) from error
-        finally:
-            timer.cancel()
+    watching = threading.Thread(target=interrupt, name="query-limit", daemon=True)
+    watching.start()
+    try:
+        yield interrupted
+    finally:
+        ended.set()
+        watching.join()
 
 
 def _require_reading(connection: duckdb.DuckDBPyConnection, sql: str) -> None:

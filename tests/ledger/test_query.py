@@ -81,12 +81,13 @@ def test_rows_beyond_the_limit_are_left_out_and_said_to_be(directory: Path) -> N
     assert (len(found.rows), found.truncated) == (10, True)
 
 
-def test_query_that_takes_too_long_is_refused(directory: Path) -> None:
+@pytest.mark.parametrize("timeout_seconds", [0.0, 0.3], ids=["over-before-it-begins", "while-it-runs"])
+def test_query_that_takes_too_long_is_refused(directory: Path, timeout_seconds: float) -> None:
     with pytest.raises(QueryRefused, match="longer than"):
         query(
             directory,
             "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range * b.range % 7 = 3",
-            timeout_seconds=0.3,
+            timeout_seconds=timeout_seconds,
         )
 
 
