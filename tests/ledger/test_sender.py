@@ -6,8 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +14,12 @@ from pathlib import Path
 import pytest
 from chain_fixtures import NODE_MODULES, Key, LedgerWorld
 from lying_endpoint import LyingEndpoint
-from node_processes import wait_until
+from node_processes import PATIENCE_SECONDS, wait_until
 from outbox_behaviour import OutboxBehaviour
 
 from ledger import calls
 from ledger.anvil import Anvil, find_anvil
+from ledger.blocks import Receipt
 from ledger.chain import Chain
 from ledger.engine import ANVIL
 from ledger.errors import (
@@ -32,7 +32,7 @@ from ledger.errors import (
 )
 from ledger.messages import Revocation
 from ledger.outbox import MemoryOutbox, Outbox
-from ledger.sender import FILLERS_AT_ONCE, Sender
+from ledger.sender import FILLERS_AT_ONCE, Sender, Submission
 from ledger.transactions import SignedTransaction, sign_transaction
 from vocabulary import Role
 
@@ -479,14 +479,25 @@ def test_waiting_threads_share_one_look_for_receipts(own_world: LedgerWorld) -> 
         sending.submit(own_world.deployment.address, toggle(own_world, member, True), gas=GAS)
         for _ in range(60)
     ]
-    asked = []
-    original = own_world.chain.receipts
-    own_world.chain.receipts = lambda hashes: asked.append(len(hashes)) or original(hashes)  # type: ignore[method-assign,func-returns-value]
+    asked: list[int] = []
+    mined, original = threading.Event(), own_world.chain.receipts
+
+    def receipts(hashes: Sequence[bytes]) -> list[Receipt | None]:
+        asked.append(len(hashes))
+        assert mined.wait(PATIENCE_SECONDS)
+        return original(hashes)
+
+    own_world.chain.receipts = receipts  # type: ignore[method-assign]
+    together = threading.Barrier(60)
+
+    def wait(one: Submission) -> Receipt:
+        together.wait(PATIENCE_SECONDS)
+        return sending.wait(one)
+
     with ThreadPoolExecutor(60) as pool:
-        waits = [pool.submit(sending.wait, one) for one in several]
-        while not asked:
-            time.sleep(0.001)
+        waits = [pool.submit(wait, one) for one in several]
+        wait_until(lambda: bool(asked), "one of them looks")
         own_world.anvil.mine()
+        mined.set()
         assert all(wait.result().succeeded for wait in waits)
-    assert max(asked) == 60
-    assert len(asked) < 60
+    assert asked == [60]
