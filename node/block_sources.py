@@ -6,6 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
 
 from node.errors import NodeError
+from node.unforeseen import UnforeseenFailures
 from storage import BlockNotFoundError, BlockSource, Cid, StorageError, check_block
 
 HEDGE_SECONDS = 1.0
@@ -19,8 +20,10 @@ class FirstGood:
     from then on, so that a slow source costs its second once, not once a block.
     """
 
-    def __init__(self, sources: Sequence[BlockSource]) -> None:
+    def __init__(self, sources: Sequence[BlockSource], unforeseen: UnforeseenFailures | None = None) -> None:
+        """``unforeseen``: where failures are noted that no source should cause."""
         self._sources = list(sources)
+        self._unforeseen = unforeseen or UnforeseenFailures()
         self._lock = threading.Lock()
 
     def get(self, cid: Cid) -> bytes:
@@ -39,13 +42,13 @@ class FirstGood:
                     except NodeError as error:
                         failures.append(str(error))
                         continue
-                elif (block := _block_or_none(partial(source.get, cid), cid, failures)) is not None:
+                elif (block := self._block_or_none(partial(source.get, cid), cid, failures)) is not None:
                     self._put_last(under_way.values())
                     return block
             done, _ = wait(under_way, timeout=HEDGE_SECONDS if waiting else None, return_when=FIRST_COMPLETED)
             for future in done:
                 del under_way[future]
-                if (block := _block_or_none(future.result, cid, failures)) is not None:
+                if (block := self._block_or_none(future.result, cid, failures)) is not None:
                     self._put_last(under_way.values())
                     for late in under_way:
                         late.cancel()
@@ -58,10 +61,12 @@ class FirstGood:
                 self._sources.remove(source)
                 self._sources.append(source)
 
-
-def _block_or_none(call: Callable[[], bytes], cid: Cid, failures: list[str]) -> bytes | None:
-    try:
-        return check_block(cid, call())
-    except (StorageError, NodeError) as error:
-        failures.append(str(error))
+    def _block_or_none(self, call: Callable[[], bytes], cid: Cid, failures: list[str]) -> bytes | None:
+        try:
+            return check_block(cid, call())
+        except (StorageError, NodeError) as error:
+            failures.append(str(error))
+        except Exception as error:  # noqa: BLE001 - whatever one source brings about, the others are asked
+            self._unforeseen.note("blocks", error)
+            failures.append(f"a source failed unexpectedly: {type(error).__name__}")
         return None

@@ -11,21 +11,24 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from functools import partial
 
-from crypto.statement import sign_statement
+from crypto.errors import CryptoError
+from crypto.statement import sign_statement, verify_statement
 from node.blocks import BlockService
 from node.collaborators import SYSTEM_CLOCK, Clock, OwnKeys
-from node.errors import NodeError
-from node.peer_node import PeerFailed, PeerRefused
-from node.peers import Custodian, Peers, check_receipt
+from node.errors import NodeError, PeerFailed, PeerRefused
+from node.peers import Custodian, Peers
 from node.publication_entries import JournalPublication, JournalRecord, WaitingDeposit
 from node.publish_journal import PublishJournal
 from node.sent_blocks import SentBlocks
 from storage import Cid, StorageError, unixfs
 from wire.custody import (
     DEPOSIT_LABEL,
+    DEPOSIT_RECEIPT_LABEL,
     DeliveredBlock,
     DepositBatch,
+    DepositReceipt,
     DepositRequest,
+    deposit_receipt_statement,
     deposit_statement,
 )
 from wire.limits import DEPOSITS_PER_REQUEST
@@ -141,6 +144,13 @@ class Distributor:
                 self._sent.forget(address, batch.sent)
         except StorageError as error:
             raise NodeError(f"this node's own block store failed while depositing: {error}") from error
+        except NodeError:
+            raise
+        except Exception as error:
+            self._peers.unforeseen.note("deposits", error, custodian="0x" + address.hex())
+            raise PeerFailed(
+                f"{self._peers.called(address)}: this node stumbled over its deposit: {type(error).__name__}"
+            ) from error
 
     def _batches(
         self, custodian: Custodian, wanted: Sequence[tuple[JournalRecord, int]]
@@ -220,3 +230,24 @@ class _Batch:
     sent: list[Cid] = field(default_factory=list)
     """Blocks that went ahead of it."""
     size_bytes: int = 0
+
+
+def check_receipt(
+    receipt: DepositReceipt, request: DepositRequest, header_digest: bytes, custodian: Custodian
+) -> None:
+    """Checks that a custodian signed for exactly this deposit.
+
+    Raises:
+        PeerFailed: it signed for something else, or did not sign.
+    """
+    called = f"{custodian.name} (0x{custodian.address.hex()})"
+    named = (receipt.header_digest, receipt.share_index, receipt.custodian)
+    if named != (header_digest, request.share_index, custodian.address):
+        raise PeerFailed(f"{called} answered with a receipt for something else")
+    statement = deposit_receipt_statement(
+        receipt.record_id, receipt.header_digest, receipt.share_index, receipt.custodian
+    )
+    try:
+        verify_statement(DEPOSIT_RECEIPT_LABEL, statement, receipt.signature, custodian.address)
+    except CryptoError as error:
+        raise PeerFailed(f"{called} did not sign its receipt: {error}") from error

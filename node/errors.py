@@ -84,6 +84,22 @@ class UpstreamFailed(NodeError):
     default_code, status, title = "upstream-failed", 502, "Another system answered wrongly"
 
 
+class PeerFailed(UpstreamFailed):
+    """A member's node did not answer, or not as agreed; the message names it."""
+
+    default_code, title = "peer-failed", "Another member's node failed"
+
+
+class PeerRefused(UpstreamFailed):
+    """A member's node said no; ``refusal`` is its code."""
+
+    default_code, title = "peer-refused", "Another member's node refused"
+
+    def __init__(self, detail: str, refusal: str) -> None:
+        super().__init__(detail)
+        self.refusal = refusal
+
+
 class Unavailable(NodeError):
     """Not now: the node is not ready, or something that it needs is not."""
 

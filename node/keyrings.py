@@ -13,6 +13,7 @@ from node.errors import Conflict, InvalidRequest, NodeError, NotFound, TooMany, 
 from node.identity import Identity
 from node.ledger_view import LedgerView
 from node.tables import keyrings
+from node.unforeseen import UnforeseenFailures
 from wire.limits import KEYRING_BYTES
 
 CANDIDATES = 8
@@ -26,8 +27,15 @@ class Keyrings:
     """Keyrings of any patients, kept by the digest that the ledger has or is about to have."""
 
     def __init__(
-        self, database: Database, ledger: LedgerView, identity: Identity, fetch: FetchKeyring
+        self,
+        database: Database,
+        ledger: LedgerView,
+        identity: Identity,
+        fetch: FetchKeyring,
+        unforeseen: UnforeseenFailures | None = None,
     ) -> None:
+        """``unforeseen``: where failures are noted that no member's answer should cause."""
+        self._unforeseen = unforeseen or UnforeseenFailures()
         self._database = database
         self._ledger = ledger
         self._identity = identity
@@ -104,6 +112,9 @@ class Keyrings:
                 keyring = self._parsed(patient.address, document)
             except (NodeError, CryptoError) as error:
                 _log.info("keyring not obtained", member="0x" + member.hex(), reason=type(error).__name__)
+                continue
+            except Exception as error:  # noqa: BLE001 - whatever one member answers, the next one is asked
+                self._unforeseen.note("keyrings", error, member="0x" + member.hex())
                 continue
             if keyring.digest == patient.keyring_digest:
                 with self._database.begin() as connection:

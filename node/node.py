@@ -40,6 +40,7 @@ from node.sealing import CustodyPolicy
 from node.staff import StaffRegister
 from node.status import Holdings, Status
 from node.stopwatch import NewStopwatch, Stopwatch
+from node.unforeseen import UnforeseenFailures
 
 PRUNE_SECONDS = 60.0
 STORE_SECONDS = 10.0
@@ -74,6 +75,7 @@ class Node:
         self.identity = open_identity(config)
         self.database = Database(config.database)
         self.metrics = Metrics()
+        self.unforeseen = UnforeseenFailures()
         self.chain = connect(
             config.chain_urls, ENGINES[config.engine], self.deployment, config.rpc_confirmations
         )
@@ -104,6 +106,7 @@ class Node:
             ledger,
             identity,
             lambda member, patient, epoch: self.records.peers.node(member).keyring(patient, epoch),
+            self.unforeseen,
         )
         self.patients = PatientRegister(database, ledger, identity)
         self.registrations = Registrations(
@@ -135,6 +138,7 @@ class Node:
             largest_file_bytes=self.config.largest_file_bytes,
             free_bytes=self._opened_store.free_bytes,
             new_stopwatch=new_stopwatch,
+            unforeseen=self.unforeseen,
         )
 
     def _make_edge(self) -> None:
@@ -282,12 +286,10 @@ class Node:
         )
 
     def _background_problems(self) -> tuple[str, ...]:
-        problem = self.following.problem()
+        problem, tasks = self.following.problem(), (self.housekeeping, self.repairs, self.watching)
         return (
             *(() if problem is None else (problem,)),
-            *self.housekeeping.problems(),
-            *self.repairs.problems(),
-            *self.watching.problems(),
+            *(each for task in tasks for each in task.problems()),
         )
 
     def _final(self) -> tuple[float, float]:

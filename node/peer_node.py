@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from ledger.entities import Member
 from node.breaker import BreakerOpen, CircuitBreaker, Failed
-from node.errors import UpstreamFailed
+from node.errors import PeerFailed, PeerRefused
+from node.unforeseen import UnforeseenFailures
 from storage import BlockCorruptError, BlockNotFoundError, Cid, check_block
 from storage.deadlines import within
 from wire.custody import (
@@ -49,22 +50,6 @@ _Answer = TypeVar("_Answer", bound=Message)
 _Parsed = TypeVar("_Parsed")
 
 
-class PeerFailed(UpstreamFailed):
-    """A member's node did not answer, or not as agreed; the message names it."""
-
-    default_code, title = "peer-failed", "Another member's node failed"
-
-
-class PeerRefused(UpstreamFailed):
-    """A member's node said no; ``refusal`` is its code."""
-
-    default_code, title = "peer-refused", "Another member's node refused"
-
-    def __init__(self, detail: str, refusal: str) -> None:
-        super().__init__(detail)
-        self.refusal = refusal
-
-
 class PeerNode:
     """Another member's node, at the endpoint that the ledger names."""
 
@@ -78,6 +63,7 @@ class PeerNode:
         pool: "BoundedThreads | None" = None,
         insist: bool = False,
         call_seconds: float = CALL_SECONDS,
+        unforeseen: UnforeseenFailures | None = None,
     ) -> None:
         """Calls ``member`` over ``client``, as whom ``key`` is of.
 
@@ -85,6 +71,7 @@ class PeerNode:
             breaker: the one of this member, shared by all calls to it.
             pool: threads for calls to this member, shared by all calls to it.
             insist: whether to call although the breaker is open: nobody else can serve.
+            unforeseen: where failures are noted that no answer should cause.
         """
         self.address = member.address
         self.name = member.name
@@ -95,6 +82,7 @@ class PeerNode:
         self._breaker = breaker or CircuitBreaker()
         self._insist = insist
         self._call_seconds = call_seconds
+        self._unforeseen = unforeseen or UnforeseenFailures()
 
     def put_block(self, cid: Cid, block: bytes) -> None:
         """As ``Custodian.put_block``."""
@@ -153,10 +141,12 @@ class PeerNode:
         """
         try:
             response, _ = self._exchange("GET", "/ready", b"", _READY_BYTES, {}, PROBE_SECONDS)
-        except (SendAgain, PeerFailed) as error:
+        except Exception as error:  # noqa: BLE001 - raised anew, as this peer's
             self._breaker.note_probe(answered=False)
             failed = error.error if isinstance(error, SendAgain) else error
-            raise failed from error.__cause__
+            if not isinstance(failed, PeerFailed):
+                failed = self._stumbled(failed)
+            raise failed from failed.__cause__
         self._breaker.note_probe(answered=True)
         return response.status_code == 200
 
@@ -223,12 +213,23 @@ class PeerNode:
                             repeatable,
                         )
                     )
+                except PeerRefused:
+                    raise
                 except PeerFailed as error:
                     raise Failed(error) from error
+                except Exception as error:
+                    raise Failed(self._stumbled(error)) from error
         except BreakerOpen as resting:
             raise PeerFailed(
                 f"{self._called} did not answer lately; it is asked again in {resting.seconds:.0f} seconds"
             ) from None
+
+    def _stumbled(self, error: Exception) -> PeerFailed:
+        """What nobody foresaw in a call to it, as its failure: a caller need know no other kind."""
+        self._unforeseen.note("calls", error, member="0x" + self.address.hex())
+        failed = PeerFailed(f"{self._called} answered what this node stumbled over: {type(error).__name__}")
+        failed.__cause__ = error
+        return failed
 
     def _attempt(
         self, method: str, path: str, body: bytes, limit_bytes: int, content_type: str, seconds: float

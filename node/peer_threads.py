@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from node.peer_node import PeerFailed
+from node.errors import PeerFailed
 
 CALLS_AT_ONCE = 4
 DEPOSITS_AT_ONCE = 4

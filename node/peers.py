@@ -5,33 +5,29 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Protocol, TypeVar
 
 import httpx
 
-from crypto.errors import CryptoError
-from crypto.statement import verify_statement
 from ledger.entities import Member
 from node.blocks import BlockService
 from node.breaker import BreakerState, CircuitBreaker
 from node.collaborators import Ledger, OwnKeys
 from node.custody import CustodyService
-from node.errors import NodeError, Unavailable
-from node.peer_node import CALL_SECONDS, PROBE_SECONDS, PeerFailed, PeerNode
+from node.errors import NodeError, PeerFailed, Unavailable
+from node.peer_node import CALL_SECONDS, PROBE_SECONDS, PeerNode
 from node.peer_threads import PROBES_AT_ONCE, BoundedThreads, PeerThreads
 from node.release import ReleaseService
+from node.unforeseen import UnforeseenFailures
 from storage import BlockNotFoundError, Cid, check_block
 from storage.deadlines import DeadlineTransport
 from vocabulary import Role
 from wire.custody import (
-    DEPOSIT_RECEIPT_LABEL,
     DepositBatch,
-    DepositReceipt,
     DepositReceipts,
-    DepositRequest,
     ReleaseRequest,
     ReleaseResponse,
-    deposit_receipt_statement,
 )
 from wire.signing import RequestKey
 
@@ -128,8 +124,16 @@ class Peers:
     """
 
     def __init__(
-        self, ledger: Ledger, key: RequestKey, own: OwnCustodian, *, call_seconds: float = CALL_SECONDS
+        self,
+        ledger: Ledger,
+        key: RequestKey,
+        own: OwnCustodian,
+        *,
+        call_seconds: float = CALL_SECONDS,
+        unforeseen: UnforeseenFailures | None = None,
     ) -> None:
+        """``unforeseen``: where failures are noted that no peer's answer should cause."""
+        self.unforeseen = unforeseen or UnforeseenFailures()
         self._ledger = ledger
         self._key = key
         self.own = own
@@ -143,7 +147,11 @@ class Peers:
         self._probe_all_at = 0.0
         self._monotonic = time.monotonic
         transport = DeadlineTransport(max_connections=256, max_keepalive_connections=64)
-        self._client = httpx.Client(transport=transport, follow_redirects=False, trust_env=False)
+        # No cookies: one peer's would be sent to others of its domain, and a malformed one fails every call to them.
+        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+        self._client = httpx.Client(
+            transport=transport, follow_redirects=False, trust_env=False, cookies=no_cookies
+        )
 
     def custodian(self, address: bytes, *, insist: bool = False) -> Custodian:
         """The custodian of an account; raises PeerFailed when no such member was ever enrolled.
@@ -155,21 +163,21 @@ class Peers:
 
     def node(self, address: bytes, *, insist: bool = False) -> PeerNode:
         """Another member's node, by its account; raises PeerFailed when no such member was ever enrolled."""
-        member = self._ledger.snapshot().state.members.get(address)
-        if member is None:
-            raise PeerFailed(f"0x{address.hex()} is no member on the ledger")
         return PeerNode(
-            member,
+            self._member(address),
             self._key,
             self._client,
             breaker=self._breaker(address),
             pool=self._threads_of(address).calls,
             insist=insist,
             call_seconds=self._call_seconds,
+            unforeseen=self.unforeseen,
         )
 
     def start(self, address: bytes, call: Callable[[], _Result]) -> Future[_Result]:
         """Runs a call to a member, or to this node itself, in the threads that are kept for it; raises PeerFailed."""
+        if address != self.own.address:
+            self._member(address)  # A header may name anyone: no threads are kept for who is no member.
         return self._threads_of(address).calls.submit(call)
 
     def start_deposit(self, address: bytes, call: Callable[[], _Result]) -> Future[_Result]:
@@ -255,6 +263,12 @@ class Peers:
                 each.close(wait=wait_for_calls)
         self._client.close()
 
+    def _member(self, address: bytes) -> Member:
+        member = self._ledger.snapshot().state.members.get(address)
+        if member is None:
+            raise PeerFailed(f"0x{address.hex()} is no member on the ledger")
+        return member
+
     def _others(self) -> list[bytes]:
         members = self._ledger.snapshot().state.members
         return [
@@ -273,24 +287,3 @@ class Peers:
             if threads is None:
                 threads = self._threads[address] = PeerThreads(address)
             return threads
-
-
-def check_receipt(
-    receipt: DepositReceipt, request: DepositRequest, header_digest: bytes, custodian: Custodian
-) -> None:
-    """Checks that a custodian signed for exactly this deposit.
-
-    Raises:
-        PeerFailed: it signed for something else, or did not sign.
-    """
-    called = f"{custodian.name} (0x{custodian.address.hex()})"
-    statement = deposit_receipt_statement(
-        receipt.record_id, receipt.header_digest, receipt.share_index, receipt.custodian
-    )
-    named = (receipt.header_digest, receipt.share_index, receipt.custodian)
-    if named != (header_digest, request.share_index, custodian.address):
-        raise PeerFailed(f"{called} answered with a receipt for something else")
-    try:
-        verify_statement(DEPOSIT_RECEIPT_LABEL, statement, receipt.signature, custodian.address)
-    except CryptoError as error:
-        raise PeerFailed(f"{called} did not sign its receipt: {error}") from error

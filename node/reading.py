@@ -25,6 +25,7 @@ from node.errors import InvalidRequest, NodeError, NotFound, Unavailable
 from node.release import HEAD_AGE_SECONDS, identity_of
 from node.shares import Collected, ShareCollector
 from node.stopwatch import Stopwatch
+from node.unforeseen import UnforeseenFailures
 from storage import BlockSource, Cid, StorageError, unixfs
 from vocabulary import Category, Reason
 from wire.limits import RECORDS_PER_REQUEST
@@ -44,8 +45,10 @@ class ReadingService:
         source_of: Callable[[Header], BlockSource],
         downloads: Downloads,
         pool: Executor,
+        unforeseen: UnforeseenFailures | None = None,
     ) -> None:
         """``source_of`` tells where the blocks of a header's ciphertext are."""
+        self._unforeseen = unforeseen or UnforeseenFailures()
         self._keys = keys
         self._ledger = ledger
         self._grants = grants
@@ -149,6 +152,12 @@ class ReadingService:
                 opened = {"media_type": payload.media_type, "content": payload.content}
         except (CryptoError, StorageError, NodeError) as error:
             return decision.model_copy(update={"failure": str(error)})
+        except Exception as error:  # noqa: BLE001 - what one author sealed must not fail the others' records
+            self._unforeseen.note("reading", error, author="0x" + one.record.author.hex())
+            words = (
+                f"this node stumbled over what author 0x{one.record.author.hex()} sealed; its log tells where"
+            )
+            return decision.model_copy(update={"failure": words})
         return decision.model_copy(update=opened)
 
     def _denied_now(self, one: Collected) -> str | None:

@@ -46,6 +46,7 @@ from node.routes import reads as read_routes
 from node.sealing import CustodyPolicy
 from node.shares import ShareCollector, custodians_of
 from node.stopwatch import NewStopwatch, Stopwatch
+from node.unforeseen import UnforeseenFailures
 from storage import BlockStore
 
 RESUME_SECONDS = 5.0
@@ -79,6 +80,7 @@ class RecordServices:
         free_bytes: Callable[[], int] | None = None,
         largest_file_bytes: int = LARGEST_FILE_BYTES,
         new_stopwatch: NewStopwatch = Stopwatch,
+        unforeseen: UnforeseenFailures | None = None,
     ) -> None:
         """``store`` is the node's own block store; for ``reserve_bytes`` see ``BlockService``."""
         self._ledger = ledger
@@ -90,7 +92,8 @@ class RecordServices:
         self.custody = CustodyService(identity, ledger, self.blocks, self.deposits)
         self.release = ReleaseService(identity, ledger, self.custody, self.deposits, database)
         own = OwnCustodian(identity, self.blocks, self.custody, self.release)
-        self.peers = Peers(ledger, identity.request_key, own)
+        self.unforeseen = unforeseen or UnforeseenFailures()
+        self.peers = Peers(ledger, identity.request_key, own, unforeseen=self.unforeseen)
         self.journal = PublishJournal(database)
         distributor = Distributor(identity, self.peers, self.blocks, self.journal)
         self.steps = PublicationSteps(
@@ -140,11 +143,19 @@ class RecordServices:
         collector = ShareCollector(ledger, self.peers)
 
         def source_of(header: Header) -> FirstGood:
-            return FirstGood(custodians_of(header, self.peers, identity.address))
+            return FirstGood(custodians_of(header, self.peers, identity.address), self.unforeseen)
 
         self.downloads = Downloads(source_of)
         self.reading = ReadingService(
-            identity, ledger, grants, asker, collector, source_of, self.downloads, self._opening
+            identity,
+            ledger,
+            grants,
+            asker,
+            collector,
+            source_of,
+            self.downloads,
+            self._opening,
+            self.unforeseen,
         )
         self.own_copies = OwnCopies(identity, ledger, self.deposits, database)
         self.sweeper = OrphanSweeper(ledger, self.deposits, self.blocks)
@@ -200,6 +211,12 @@ class RecordServices:
             lambda: {
                 "0x" + member.hex(): count for member, count in self.replication.report().asked_again.items()
             },
+        )
+        metrics.watch_each(
+            "phr_unforeseen_failures",
+            "Failures that nobody foresaw and that were worked around, since the start",
+            "place",
+            lambda: {place: float(count) for place, count in self.unforeseen.by_place().items()},
         )
         metrics.watch_each(
             "phr_peer_healthy",

@@ -182,6 +182,9 @@ class Replication:
                     state = ReplicaState.WRAPS_MISSING
             except _TurnOver:
                 break
+            except Exception as error:  # noqa: BLE001 - one record that cannot be dealt with must not end every turn
+                self._peers.unforeseen.note("replication", error, record=_short(record))
+                state = ReplicaState.BLOCKS_MISSING if record_id in absent else due[record_id]
             found[record_id] = state
             self._note({record_id: state})
             if state is ReplicaState.WRAPS_MISSING:
@@ -238,7 +241,7 @@ class Replication:
         addresses.pop(self._keys.address, None)
         ordered = sorted(addresses, key=lambda address: not self._peers.is_healthy(address))
         sources: list[Custodian | PeerNode] = [self._peers.custodian(address) for address in ordered]
-        return _UntilTurnEnds(FirstGood(sources), is_over)
+        return _UntilTurnEnds(FirstGood(sources, self._peers.unforeseen), is_over)
 
     def _tell_author(self, author: bytes, record_ids: Sequence[bytes]) -> None:
         """Tells it behind this turn, which waits for no author's answer; what is lost is told again while it is."""
@@ -256,8 +259,7 @@ class Replication:
         try:
             coming = len(self._peers.node(author).lost_deposits(lost).coming)
         except NodeError as error:
-            kind = type(error).__name__
-            _log.warning("an author cannot be told what is gone here", author=called, kind=kind)
+            _log.warning("an author cannot be told", author=called, kind=type(error).__name__)
             return
         _log.warning("deposits are gone here", author=called, records=len(lost.record_ids), coming=coming)
 

@@ -162,19 +162,34 @@ class ShareCollector:
             for one in collected.values():
                 one.failures.append(error.detail)
             return
+        except Exception as error:  # noqa: BLE001 - whatever one custodian brings about, the others are used
+            words = self._stumbled(custodian, error)
+            for one in collected.values():
+                one.failures.append(words)
+            return
         answered: set[bytes] = set()
         for release in response.releases:
             found = collected.get(release.record_id)
             if found is None or release.sequence != found.access.access.sequence:
+                continue
+            # The first answer counts: each costs this node work, and an answer may hold thousands.
+            if release.record_id in answered:
                 continue
             answered.add(release.record_id)
             try:
                 self._take_release(release, response, custodian, found, response_key)
             except CryptoError as error:
                 self._blame(custodian, found, f": {error}", "not as agreed")
+            except Exception as error:  # noqa: BLE001 - as above
+                found.failures.append(self._stumbled(custodian, error))
         for record_id, one in collected.items():
             if record_id not in answered and not one.enough:
                 self._blame(custodian, one, " answered nothing for this permit", "answered something else")
+
+    def _stumbled(self, custodian: bytes, error: Exception) -> str:
+        """What nobody foresaw, over a custodian's answer, is its failure; and written down, since it may be ours."""
+        self._peers.unforeseen.note("shares", error, custodian="0x" + custodian.hex())
+        return f"{self._peers.called(custodian)}: this node stumbled over its answer: {type(error).__name__}"
 
     def _blame(self, custodian: bytes, one: Collected, words: str, kind: str) -> None:
         """Names a custodian in what the reader is told, and in the log, whether or not the others suffice."""

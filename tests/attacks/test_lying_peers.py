@@ -7,18 +7,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import httpx
 import pytest
 from node_fixtures import Member, Network
 from records_flow import Case
+from structlog.testing import capture_logs
 
 from node.breaker import FAILURES
 from node.peer_node import PeerFailed, PeerNode
 from storage import BlockCorruptError, BlockNotFoundError, Cid
 from storage.deadlines import DeadlineTransport
 from vocabulary import Reason
-from wire.custody import ReleaseItem, ReleaseRequest
+from wire.custody import LostDeposits, LostDepositsAnswer, ReleaseItem, ReleaseRequest
 
 CALL_SECONDS = 1.0
 
@@ -57,8 +59,6 @@ def server(answer: Callable[[socket.socket], None]) -> Iterator[str]:
 @pytest.fixture
 def peer_at(network: Network) -> Iterator[Callable[[str], PeerNode]]:
     """A client of a member whose endpoint is somewhere else than its node."""
-    from dataclasses import replace
-
     node = network.members[0].node
     client = httpx.Client(transport=DeadlineTransport(max_connections=4, max_keepalive_connections=2))
     member = node.ledger.snapshot().state.members[network.members[1].address]
@@ -151,6 +151,46 @@ def test_peer_that_swaps_a_block_is_named(peer_at):
 
     with server(swap) as url, pytest.raises(BlockCorruptError, match="Busan Hospital"):
         peer_at(url).get(CID)
+
+
+def test_attack_malformed_cookie_of_one_peer_fails_no_call_to_another(network):
+    """The clients of all peers are one; these have one host, as members under one domain may."""
+    node = network.members[0].node
+    member = node.ledger.snapshot().state.members[network.members[1].address]
+
+    def set_cookie(connection: socket.socket) -> None:
+        connection.sendall(
+            b"HTTP/1.1 200 OK\r\nSet-Cookie: a=\xff; Path=/\r\nContent-Length: 5\r\nConnection: close\r\n\r\nother"
+        )
+
+    with server(set_cookie) as url:
+        liar = replace(member, keys=(replace(member.current_keys, endpoint=url),))
+        with pytest.raises(BlockCorruptError):
+            PeerNode(liar, node.identity.request_key, node.records.peers._client).get(CID)
+    with pytest.raises(BlockNotFoundError):
+        node.records.peers.node(network.members[2].address).get(CID)
+
+
+@pytest.mark.parametrize("error", [RecursionError, OverflowError, KeyError, MemoryError])
+def test_attack_answer_that_breaks_its_parser_is_the_peers_failure(peer_at, monkeypatch, error):
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+
+    def break_down(_: bytes) -> None:
+        raise error("secret words")
+
+    monkeypatch.setattr(LostDepositsAnswer, "model_validate_json", break_down)
+    with server(answer) as url, capture_logs() as logs:
+        peer = peer_at(url)
+        for _ in range(FAILURES):
+            with pytest.raises(PeerFailed, match=f"Busan Hospital.*{error.__name__}"):
+                peer.lost_deposits(LostDeposits(record_ids=(bytes(32),)))
+        with pytest.raises(PeerFailed, match="did not answer lately"):
+            peer.lost_deposits(LostDeposits(record_ids=(bytes(32),)))
+    assert [(entry["member"], entry["kind"]) for entry in logs if entry.get("place") == "calls"] == [
+        ("0x" + peer.address.hex(), error.__name__)
+    ] * FAILURES
+    assert "secret words" not in str(logs)
 
 
 def test_peer_whose_refusal_is_no_problem_document_is_named(peer_at):

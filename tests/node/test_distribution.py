@@ -10,6 +10,7 @@ from node.distribution import Distributor
 from node.peer_node import DEPOSIT_SECONDS, HASHED_BYTES_PER_SECOND, PeerFailed, PeerNode, PeerRefused
 from node.publication_book import PUBLISH_SECONDS, publish_seconds
 from node.sent_blocks import REMEMBERED_SECONDS
+from node.unforeseen import UnforeseenFailures
 from storage import Cid
 from wire.custody import DepositBatch, DepositReceipts
 
@@ -62,9 +63,12 @@ class Sending:
             custody_wraps=record.custody_wraps,
         )
         self.acknowledged: list[bytes] = []
+        self.unforeseen = UnforeseenFailures()
         self._distributor = Distributor(
             author.identity,
-            SimpleNamespace(custodian=lambda _: self.line),
+            SimpleNamespace(
+                custodian=lambda _: self.line, called=lambda _: self.line.name, unforeseen=self.unforeseen
+            ),
             author.blocks,
             SimpleNamespace(acknowledge=lambda custodian, *_: self.acknowledged.append(custodian)),
             monotonic=lambda: self.seconds,
@@ -111,6 +115,33 @@ def test_blocks_that_were_sent_long_ago_are_sent_again(sending):
     sending.seconds += REMEMBERED_SECONDS + 1
     sending.attempt()
     assert len(sending.line.carried) == 4 + 5
+
+
+@pytest.mark.parametrize("share_index", [-1, 0, 256, 2**70])
+def test_attack_receipt_with_an_impossible_share_index_is_named_as_that_custodians_fault(
+    sending, monkeypatch, share_index
+):
+    honest = sending.line.deposit
+
+    def deposit(batch: DepositBatch, ciphertext_bytes: int) -> DepositReceipts:
+        (receipt,) = honest(batch, ciphertext_bytes).receipts
+        return DepositReceipts(receipts=(receipt.model_copy(update={"share_index": share_index}),))
+
+    monkeypatch.setattr(sending.line, "deposit", deposit)
+    with pytest.raises(PeerFailed, match=r"Busan Hospital \(0x.*receipt for something else"):
+        sending.attempt()
+    assert (sending.acknowledged, sending.unforeseen.by_place()) == ([], {})
+
+
+@pytest.mark.parametrize("error", [RecursionError, OverflowError, KeyError])
+def test_attack_deposits_answer_that_breaks_a_library_is_that_custodians_failure(sending, monkeypatch, error):
+    def deposit(batch: DepositBatch, ciphertext_bytes: int) -> DepositReceipts:
+        raise error("secret words")
+
+    monkeypatch.setattr(sending.line, "deposit", deposit)
+    with pytest.raises(PeerFailed, match=f"Busan Hospital.*{error.__name__}"):
+        sending.attempt()
+    assert (sending.acknowledged, sending.unforeseen.by_place()) == ([], {"deposits": 1})
 
 
 def test_time_for_a_deposit_grows_with_what_is_hashed(sending, monkeypatch):

@@ -89,6 +89,30 @@ def test_keyring_that_is_missing_is_fetched_from_a_member_that_has_it(
     assert other.document(patient.address, 1) == patient.keyring.public().to_bytes()
 
 
+def test_attack_keyring_that_breaks_its_parser_is_passed_over_for_the_next_members(
+    network: Network, patient: TestPatient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider, other, asking = network.members
+    document = patient.keyring.public().to_bytes()
+    assert other.call("PUT", patient.path + "/keyring", document, key=patient.key).status_code == 204
+    keyrings = asking.node.keyrings
+    fetch, parse = keyrings._fetch, keyrings._parsed
+    monkeypatch.setattr(
+        keyrings,
+        "_fetch",
+        lambda member, *what: b"poison" if member == provider.address else fetch(member, *what),
+    )
+
+    def break_at_poison(patient: bytes, document: bytes) -> Keyring:
+        if document == b"poison":
+            raise RecursionError("secret words")
+        return parse(patient, document)
+
+    monkeypatch.setattr(keyrings, "_parsed", break_at_poison)
+    assert keyrings.current_keyring(patient.address).digest == patient.keyring.public().digest
+    assert asking.node.unforeseen.by_place()["keyrings"] == 1
+
+
 def test_keyring_that_no_member_has_is_reported_as_missing(network: Network, patient: TestPatient) -> None:
     for member in network.members:
         with member.node.database.begin() as connection:

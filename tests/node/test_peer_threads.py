@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 from custody_world import CustodyWorld
+from structlog.testing import capture_logs
 
 from node.block_sources import FirstGood
 from node.peer_node import PeerFailed
 from node.peer_threads import DEPOSITS_AT_ONCE, MOST_WAITING, BoundedThreads
 from node.peers import OwnCustodian, Peers
+from node.unforeseen import UnforeseenFailures
 from storage import BlockNotFoundError, Cid
 
 WAIT_SECONDS = 60.0
@@ -60,6 +62,29 @@ def test_peer_whose_threads_are_all_busy_is_probed_all_the_same(peers, go_on, cu
     assert peers.is_healthy(down)
     peers.probe(WAIT_SECONDS)
     assert not peers.is_healthy(down)
+
+
+def test_source_that_fails_as_nobody_foresaw_is_passed_over_and_written_down():
+    class Broken:
+        pool = None
+
+        def get(self, cid: Cid) -> bytes:
+            raise RecursionError("secret words")
+
+    class Good:
+        pool = None
+
+        def get(self, cid: Cid) -> bytes:
+            return BLOCK
+
+    unforeseen = UnforeseenFailures()
+    with capture_logs() as logs:
+        assert FirstGood([Broken(), Good()], unforeseen).get(Cid.of(BLOCK)) == BLOCK
+        with pytest.raises(BlockNotFoundError, match="RecursionError"):
+            FirstGood([Broken()], unforeseen).get(Cid.of(BLOCK))
+    assert unforeseen.by_place() == {"blocks": 2}
+    assert [(entry["log_level"], entry["kind"]) for entry in logs] == [("error", "RecursionError")] * 2
+    assert "secret words" not in str(logs)
 
 
 def test_source_whose_threads_are_full_is_passed_over(go_on):

@@ -9,12 +9,15 @@ import pytest
 from custody_world import CustodyWorld, Sealed
 from sqlalchemy import select
 
+from crypto.binding import RecordIdentity
+from crypto.header import Header, read_header
 from node import replication
 from node.errors import UpstreamFailed
 from node.replica_store import ReplicaState, ReplicaStore
 from node.replication import Replication
 from node.tables_custody import block_arrivals, block_references
 from node.tables_replication import replica_checks
+from node.unforeseen import UnforeseenFailures
 from storage import BlockNotFoundError, Cid, Codec
 from wire.custody import LostDeposits, LostDepositsAnswer
 
@@ -30,6 +33,7 @@ class PlayedPeers:
     """Every other member: gives what it was given, remembers what it was asked, and can be held up at a block."""
 
     def __init__(self) -> None:
+        self.unforeseen = UnforeseenFailures()
         self.given: dict[Cid, bytes] = {}
         self.asked: list[Cid] = []
         self.told: list[bytes] = []
@@ -184,6 +188,29 @@ def test_turn_whose_time_went_into_looking_still_fetches_a_block(repairs, monkey
     repairs.turn()
     assert repairs.peers.asked == [cid]
     assert repairs.world.custodian.store.has(cid)
+
+
+def test_attack_record_that_breaks_a_library_ends_no_turn_and_hinders_no_other_record(repairs, monkeypatch):
+    honest = read_header
+
+    def break_at_poison(data: bytes, digest: bytes, identity: RecordIdentity) -> Header:
+        if digest == poison.record.header.digest:
+            raise RecursionError("secret words")
+        return honest(data, digest, identity)
+
+    others = [repairs.new_record(b"%d" % each) for each in range(2)]
+    poison = repairs.new_record(b"poison", deposited=False)
+    monkeypatch.setattr(replication, "read_header", break_at_poison)
+    repairs.turn()
+    for other in others:
+        repairs.lose_blocks(other)
+    repairs.turn()
+    found = repairs.states()
+    assert {found[other.record_id] for other in others} == {ReplicaState.FULL}
+    assert found[poison.record_id] is ReplicaState.UNKNOWN
+    assert repairs.peers.unforeseen.by_place() == {"replication": 1}
+    repairs.turn()
+    assert repairs.peers.unforeseen.by_place() == {"replication": 2}
 
 
 def test_attack_ciphertext_without_a_deposit_is_neither_fetched_nor_kept(repairs):
