@@ -13,7 +13,7 @@ from ledger.anvil import Anvil
 from ledger.artifact import artifact
 from ledger.chain import Chain
 from ledger.deploy import Deployment
-from ledger.endpoints import connect
+from ledger.endpoints import Endpoints
 from ledger.engine import ANVIL
 from ledger.errors import ChainReplaced
 from ledger.provenance import Origin, verify_origin
@@ -134,7 +134,9 @@ def test_attack_one_of_several_endpoints_lies_about_the_origin_is_refused(
     endpoints = [LyingEndpoint(world.chain.url) for _ in range(4)]
     try:
         endpoints[liar].lie("eth_getBlockByNumber", _signed_by_the_deployer(world))
-        with connect([one.url for one in endpoints], ANVIL, deployment) as chain:
+        # However busy this machine is, who is honest is in time.
+        unhurried = {"call_seconds": 60.0, "hedge_seconds": 60.0, "patience_seconds": 60.0}
+        with Endpoints([one.url for one in endpoints], ANVIL, deployment, **unhurried) as chain:
             with pytest.raises(ChainReplaced, match="other code"):
                 verify_origin(chain, deployment)
             (problem,) = chain.problems()

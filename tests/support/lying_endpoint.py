@@ -37,6 +37,7 @@ class _Handler(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
+    request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hung up is no news."""
@@ -128,7 +129,7 @@ class LyingEndpoint:
         answers = [self._one(one) for one in several]
         hanging, methods = self._hanging, self._hanging_methods
         if hanging is not None and (not methods or any(one["method"] in methods for one in several)):
-            hanging.wait(60)
+            hanging.wait(300)
         return json.dumps(answers if isinstance(request, list) else answers[0]).encode()
 
     def _one(self, request: dict[str, Any]) -> dict[str, Any]:
