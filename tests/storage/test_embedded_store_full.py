@@ -60,7 +60,7 @@ def test_put_beyond_the_file_size_limit_keeps_nothing_and_says_so(tmp_path: Path
         [sys.executable, "-c", _FILE_LIMIT, str(tmp_path / "blocks")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert result.returncode == 0, result.stderr
 
@@ -69,7 +69,7 @@ def test_put_on_a_full_disk_keeps_nothing_and_goes_on_when_there_is_room(tmp_pat
     mount = 'mount -t tmpfs -o size=4m none "$1"'
     in_own_mounts = ["unshare", "--mount", "--map-root-user", "sh", "-e", "-c"]
     try:
-        probe = subprocess.run([*in_own_mounts, mount, "sh", str(tmp_path)], capture_output=True, timeout=60)
+        probe = subprocess.run([*in_own_mounts, mount, "sh", str(tmp_path)], capture_output=True, timeout=240)
     except FileNotFoundError:
         pytest.skip("no `unshare` on this machine to mount a small disk with")
     if probe.returncode != 0:
@@ -78,6 +78,6 @@ def test_put_on_a_full_disk_keeps_nothing_and_goes_on_when_there_is_room(tmp_pat
         [*in_own_mounts, f'{mount}; exec "$2" -c "$3" "$1"', "sh", str(tmp_path), sys.executable, _FULL_DISK],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert result.returncode == 0, result.stderr

@@ -187,7 +187,7 @@ def test_processes_that_open_put_get_and_delete_the_same_blocks_see_them_whole_o
         for seed in range(4)
     ]
     for contender in contenders:
-        _, errors = contender.communicate(timeout=60)
+        _, errors = contender.communicate(timeout=240)
         assert contender.returncode == 0, errors.decode()
     assert list(corrupt_blocks(EmbeddedBlockStore(directory))) == []
     assert list((directory / "temporary").iterdir()) == []

@@ -48,7 +48,7 @@ def node(name: str, *script: Said | NodeUnreachable) -> Scripted:
     return Scripted(name, member(name).address, script)
 
 
-def ask(*nodes: Scripted, patience_seconds: float = 2.0):  # type: ignore[no-untyped-def]
+def ask(*nodes: Scripted, patience_seconds: float = 60.0):  # type: ignore[no-untyped-def]
     def fetch(client: NodeClient) -> Said:
         assert isinstance(client, Scripted)
         return client.say()

@@ -147,10 +147,10 @@ def test_store_open_in_another_process_is_busy_until_closed(tmp_path: Path) -> N
     with VaultStore.create(path, "p", vault_content(), CHEAP):
         process = spawn.Process(target=_try_open, args=(str(path), answers))
         process.start()
-        process.join(30)
-        assert answers.get(timeout=5) == "busy"
+        process.join(120)
+        assert answers.get(timeout=60) == "busy"
     _try_open(str(path), answers)
-    assert answers.get(timeout=5) == "opened"
+    assert answers.get(timeout=60) == "opened"
 
 
 def test_store_save_after_close_is_refused(tmp_path: Path) -> None:
