@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,14 @@ class Terminal:
 
     def send(self, text: str) -> None:
         os.write(self._screen, text.encode())
+
+    def interrupt(self) -> None:
+        """Interrupts what waits for an answer; again where it had shown its question and did not read yet."""
+        for _attempt in range(3):
+            self.process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(20)
+                return
 
     def end(self) -> int:
         """Reads to the end; the exit code."""
@@ -91,7 +100,7 @@ def test_grant_at_a_terminal_previews_asks_and_no_changes_nothing(people: People
 def test_grant_interrupted_at_its_question_is_cancelled_without_a_traceback(people: People) -> None:
     terminal = Terminal(GRANT, _environment(people))
     terminal.wait_for("Sign? [y/N]")
-    terminal.process.send_signal(signal.SIGINT)
+    terminal.interrupt()
     assert terminal.end() == ExitCode.CANCELLED
     assert "Traceback" not in terminal.plain
     assert "phr: cancelled" in terminal.plain
