@@ -5,6 +5,7 @@ Source: Ethereum JSON-RPC specification (execution-apis); blocks by hash are EIP
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import count
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -79,7 +80,11 @@ class Chain:
         self._max_answer_bytes = max_answer_bytes
         self._ids = count(1)
         self._client = httpx.Client(
-            timeout=timeout_seconds, trust_env=False, headers={"content-type": "application/json"}
+            timeout=timeout_seconds,
+            trust_env=False,
+            headers={"content-type": "application/json"},
+            # None is kept: a malformed one would fail every later request, in words that no caller knows.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         )
 
     def __enter__(self) -> "Chain":

@@ -22,6 +22,7 @@ class Endpoint:
     def __init__(self) -> None:
         self.answer: Answer = lambda request: b"{}"
         self.status = 200
+        self.cookie: str | None = None
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -30,6 +31,8 @@ class Endpoint:
                 answer = endpoint.answer(json.loads(body))
                 self.send_response(endpoint.status)
                 self.send_header("content-length", str(len(answer)))
+                if endpoint.cookie is not None:
+                    self.send_header("set-cookie", endpoint.cookie)
                 self.end_headers()
                 try:
                     self.wfile.write(answer)
@@ -84,6 +87,13 @@ def test_answer_that_is_no_rpc_answer_is_refused(endpoint: Endpoint, chain: Chai
 def test_quantity_out_of_form_is_refused(value: object) -> None:
     with pytest.raises(ChainAnswerInvalid):
         quantity(value)
+
+
+def test_attack_malformed_cookie_of_an_endpoint_fails_no_later_request(
+    endpoint: Endpoint, chain: Chain
+) -> None:
+    endpoint.answer, endpoint.cookie = result("0x7"), "a=\xff; Path=/"
+    assert [chain.chain_id(), chain.chain_id()] == [7, 7]
 
 
 def test_error_of_the_endpoint_is_raised_with_its_words_and_revert_data(
