@@ -243,13 +243,19 @@ class Peers:
             running = self._probing.get(address)
         if running is not None and not running.done():
             return running
-        future = self._probes.submit(self.node(address).is_ready)
+        peer = self.node(address)
 
-        def note(done: Future[bool]) -> None:
-            with self._lock:
-                self._ready[address] = not done.cancelled() and done.exception() is None and done.result()
+        def ask() -> bool:
+            # Noted before the future is done: whoever waits for it reads what it found.
+            ready = False
+            try:
+                ready = peer.is_ready()
+            finally:
+                with self._lock:
+                    self._ready[address] = ready
+            return ready
 
-        future.add_done_callback(note)
+        future = self._probes.submit(ask)
         with self._lock:
             self._probing[address] = future
         return future

@@ -115,11 +115,12 @@ class Replication:
         with self._turning:
             until = self._monotonic() + TURN_SECONDS
             looked_at = 0
-            while self._monotonic() < until:
+            while True:
                 due = self._store.due(*self._due_before(), BATCH)
                 count = self._check(due, until)
                 looked_at += count
-                if not due or count < len(due):
+                # Asked last: every turn looks at something, however busy the machine is.
+                if not due or count < len(due) or self._monotonic() >= until:
                     break
             # Last: a record that is new on the ledger gets one turn's time for the deposit that follows it.
             self._take_new()
@@ -144,8 +145,9 @@ class Replication:
 
     def _due_before(self) -> tuple[int, int]:
         now = int(self._clock())
-        # What was whole before a restart may be gone: while the node was down anything may have happened.
-        return max(now - CHECK_AGAIN_SECONDS, self._started_at), now - TRY_AGAIN_SECONDS
+        # What was whole before a restart may be gone: while the node was down anything may have happened. The second of
+        # the start counts as before it.
+        return max(now - CHECK_AGAIN_SECONDS, self._started_at + 1), now - TRY_AGAIN_SECONDS
 
     def _take_new(self) -> None:
         records = self._ledger.snapshot().state.records
