@@ -92,7 +92,7 @@ def permit(network: Network) -> Iterator[Permit]:
     heard, own, take = threading.Event(), records.release.release, service._collector._take
 
     def release_after_the_liar(caller: bytes, request: ReleaseRequest) -> ReleaseResponse:
-        assert heard.wait(20)
+        assert heard.wait(60)
         return own(caller, request)
 
     def take_and_tell(future: Any, custodian: bytes, *rest: Any) -> None:
