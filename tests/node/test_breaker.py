@@ -108,8 +108,8 @@ def test_failures_of_calls_that_began_before_it_opened_do_not_prolong_it(breaker
     def slow() -> None:
         try:
             with breaker.call():
-                inside.wait(10)
-                go.wait(10)
+                inside.wait(60)
+                go.wait(60)
                 raise Failed(Broken("no answer"))
         except Broken as error:
             done.append(error)
@@ -117,10 +117,10 @@ def test_failures_of_calls_that_began_before_it_opened_do_not_prolong_it(breaker
     threads = [threading.Thread(target=slow) for _ in range(8)]
     for thread in threads:
         thread.start()
-    inside.wait(10)
+    inside.wait(60)
     go.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert len(done) == 8
     clock.seconds += OPEN_SECONDS
     assert breaker.state is BreakerState.HALF_OPEN
