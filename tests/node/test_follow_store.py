@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -205,7 +206,7 @@ def test_outage_of_the_chain_is_told_and_ends_by_itself(
 ) -> None:
     watched = Watched(ledger_world, database)
     try:
-        assert watched.view.wait_until_read(10)
+        assert watched.view.wait_until_read(60)
         assert watched.following.problem() is None
         # The connection refused is real: the client's address is pointed at a port where nobody listens.
         monkeypatch.setattr(ledger_world.chain, "url", "http://127.0.0.1:1")
@@ -227,7 +228,7 @@ def test_replaced_chain_is_fatal_and_named(ledger_world: LedgerWorld, database: 
     assert ledger_world.chain.request("evm_revert", [kept])
     ledger_world.anvil.mine(5)
     watched = Watched(ledger_world, database)
-    assert watched.failed.wait(10)
+    assert watched.failed.wait(60)
     assert isinstance(watched.fatal[0], ChainReplaced)
     assert "cannot go on" in (watched.following.problem() or "")
     watched.following.stop()
@@ -235,12 +236,11 @@ def test_replaced_chain_is_fatal_and_named(ledger_world: LedgerWorld, database: 
 
 def _until(holds: Callable[[], bool], nudge: Callable[[], None]) -> None:
     waiting = threading.Event()
-    for _ in range(1000):
-        if holds():
-            return
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
         nudge()
         waiting.wait(0.01)
-    pytest.fail("the condition did not come true")
 
 
 _FOLLOW = """
