@@ -47,6 +47,8 @@ class PlayedKubo:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Else the second half of each answer waits for the first one's acknowledgement, 40 ms.
+            disable_nagle_algorithm = True
 
             def do_POST(self) -> None:
                 url = urlsplit(self.path)
