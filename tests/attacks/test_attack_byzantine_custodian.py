@@ -2,13 +2,13 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from lying_proxy import Answer, LyingProxy, put_before
 from node_fixtures import Member, Network
+from node_processes import wait_until
 from records_flow import Case, bundle, observation
 from structlog.testing import capture_logs
 
@@ -61,7 +61,8 @@ def assert_read_though(case: Case, liar: Member) -> None:
     """The other custodians suffice, whoever answers first; and who lied is in the log when it came to be asked."""
     record, logs = read(case)
     assert (record.failure, b"5.4" in (record.content or b"")) == (None, True)
-    named = {entry.get("custodian") for entry in logs if entry["log_level"] == "warning"}
+    # All nodes of this process log here, and some of what they do behind the requests names no custodian.
+    named = {entry["custodian"] for entry in logs if "custodian" in entry and entry["log_level"] == "warning"}
     assert named <= {"0x" + liar.address.hex()}
 
 
@@ -171,29 +172,36 @@ def test_attack_replayed_deposit_receipt_is_no_acknowledgement(case, liar):
     state = case.provider.node.ledger.snapshot().state
     assert not [record for record in publication.records if record.record_id in state.records]
     liar.honest()
-    call_as_usual(case.provider)
-    case.provider.node.records.publisher.resume()
     path = f"/staff/publications/{publication.publication_id}"
-    after = Publication.model_validate_json(case.provider.call("GET", path, staff=True).content)
-    assert after.state == "published"
+
+    def published() -> bool:
+        call_as_usual(case.provider)
+        case.provider.node.records.publisher.resume()
+        after = Publication.model_validate_json(case.provider.call("GET", path, staff=True).content)
+        return after.state == "published"
+
+    wait_until(published, "it is published")
 
 
-def test_attack_slow_loris_custodian_delays_no_read(case, liar):
+def test_attack_slow_loris_custodian_delays_no_read(case, liar, monkeypatch):
     over = threading.Event()
 
     def slow(_: bytes, honest: Callable[[], Answer]) -> Answer:
-        over.wait(30)
+        over.wait(3600)
         return honest()
+
+    # A read that waited for it would wait for longer than a test may take.
+    records = case.network.members[1].node.records
+    monkeypatch.setattr(records.reading._collector, "_collect_seconds", 3600.0)
+    monkeypatch.setattr(records.peers, "_call_seconds", 3600.0)
 
     liar.rules[RELEASES] = slow
     liar.rules[BLOCKS] = slow
     try:
-        started = time.monotonic()
+        # More reads than it has threads here, and none waits for it.
         for _ in range(12):
             record, _ = read(case)
             assert (record.failure, b"5.4" in record.content) == (None, True)
-        # More reads than it has threads here, and none waited for it.
-        assert time.monotonic() - started < 15
     finally:
         over.set()
 
