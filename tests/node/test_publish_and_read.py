@@ -4,7 +4,8 @@ import json
 
 import pytest
 from node_fixtures import Network
-from records_flow import Case, bundle, condition, observation
+from node_processes import wait_until
+from records_flow import Case, bundle, condition, files_of, observation
 
 from crypto.envelope import open_with_owner_key, read_header
 from crypto.payload import unpack
@@ -29,12 +30,12 @@ def test_publish_bundle_of_two_categories_puts_two_records_on_the_ledger_and_at_
     for record in publication.records:
         on_ledger = state.records[record.record_id]
         for member in case.network.members:
-            held = member.node.records.deposits.find(record.record_id, on_ledger.header_digest)
-            # Two of three acknowledged before the ledger was told; the third one follows.
-            if held is None:
-                case.provider.node.records.steps.repair()
-                held = member.node.records.deposits.find(record.record_id, on_ledger.header_digest)
-            assert held is not None
+            wait_until(
+                lambda find=member.node.records.deposits.find, record=on_ledger: (
+                    find(record.record_id, record.header_digest) is not None
+                ),
+                f"{member.name} holds it",
+            )
 
 
 def test_publish_same_bundle_again_publishes_nothing_new(case):
@@ -78,10 +79,9 @@ def test_publish_what_is_no_fhir_is_refused_with_its_place(case):
 def test_publish_leaves_no_plaintext_in_the_node_directory(case):
     case.publish(observation(5.4), condition("Xyzzyphobia"))
     for member in case.network.members:
-        for path in member.directory.rglob("*"):
-            if path.is_file():
-                assert b"Xyzzyphobia" not in path.read_bytes(), path
-                assert b"Hwang-Sensitive" not in path.read_bytes(), path
+        for path, content in files_of(member.directory):
+            assert b"Xyzzyphobia" not in content, path
+            assert b"Hwang-Sensitive" not in content, path
 
 
 def test_read_with_consent_gives_the_exact_bytes_with_the_authors_signature_checked(case):

@@ -42,9 +42,9 @@ def main() -> None:
     KillingStopwatch.remaining = int(count)
     node = Node(NodeConfig.load(Path(directory)), new_stopwatch=KillingStopwatch)
     node.start()
-    node.wait_until_ready()
-    seen = node.ledger.wait_for_block(0, 30)
-    node.ledger.wait_for_block(seen.final.number + 1, 30)
+    node.wait_until_ready(90)
+    seen = node.ledger.wait_for_block(0, 90)
+    node.ledger.wait_for_block(seen.final.number + 1, 90)
     print("ready", flush=True)
     node.ended.wait()
 

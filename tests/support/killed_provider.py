@@ -30,7 +30,7 @@ class KilledProvider:
         self._process.kill()
 
     def wait(self) -> int:
-        code = self._process.wait(60)
-        self._reader.join(10)
+        code = self._process.wait(120)
+        self._reader.join(60)
         self._process.stdout.close()
         return code

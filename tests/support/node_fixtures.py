@@ -54,6 +54,8 @@ THREE_MEMBERS = {
     "Busan Hospital": HOSPITAL,
     "Jeju Clinic": (*HOSPITAL, Role.AUDITOR),
 }
+PATIENCE_SECONDS = 90.0
+"""How long a node may take to follow the chain: a busy machine must not fail a test."""
 _NONCES = itertools.count(1)
 
 
@@ -106,8 +108,8 @@ class Member:
         self.node.stop()
         self.node = Node(NodeConfig.load(self.directory))
         self.node.start()
-        seen = self.node.ledger.wait_for_block(0, 30)
-        self.node.ledger.wait_for_block(seen.final.number + 1, 30)
+        seen = self.node.ledger.wait_for_block(0, PATIENCE_SECONDS)
+        self.node.ledger.wait_for_block(seen.final.number + 1, PATIENCE_SECONDS)
 
 
 @dataclass
@@ -159,7 +161,7 @@ class Network:
         receipt = self._sender.send(self.deployment.address, call_data)
         for member in self.members:
             if not member.node.ended.is_set():
-                member.node.ledger.wait_for_block(receipt.block_number, 30)
+                member.node.ledger.wait_for_block(receipt.block_number, PATIENCE_SECONDS)
 
     def enrol_without_node(self, name: str, roles: tuple[Role, ...]) -> RequestKey:
         """A further member that runs no node, by what it signs its requests with."""
@@ -241,7 +243,7 @@ class Network:
         number = self.chain.final_block().number
         for member in self.members:
             if not member.node.ended.is_set():
-                member.node.ledger.wait_for_block(number, 30)
+                member.node.ledger.wait_for_block(number, PATIENCE_SECONDS)
 
     def stop(self) -> None:
         for member in self.members:

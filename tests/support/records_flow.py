@@ -1,7 +1,10 @@
 """Publishing, granting and reading over a running consortium, the way that an EMR, a wallet and staff do it."""
 
 import json
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -66,6 +69,16 @@ def bundle(number: str, *resources: dict[str, Any]) -> bytes:
     return json.dumps({"resourceType": "Bundle", "type": "collection", "entry": entries}).encode()
 
 
+def files_of(directory: Path) -> Iterator[tuple[Path, bytes]]:
+    """Every file below the directory of a running node; what it renames meanwhile is looked for again."""
+    while True:
+        try:
+            yield from [(path, path.read_bytes()) for path in directory.rglob("*") if path.is_file()]
+            return
+        except FileNotFoundError:
+            continue
+
+
 @dataclass
 class Case:
     """A registered patient with its medical record number at a provider."""
@@ -90,9 +103,19 @@ class Case:
         return self.provider.call("POST", "/staff/publications", content, staff=True, about=self.about)
 
     def publish(self, *resources: dict[str, Any]) -> Publication:
+        """A publication that is final on the ledger and seen by all nodes.
+
+        A busy machine may be too slow for the patience of one request: then the node goes on by itself.
+        """
         answer = self.post_bundle(bundle(self.number, *(resources or (observation(5.4),))))
         assert answer.status_code == 200, answer.text
         publication = Publication.model_validate_json(answer.content)
+        path, deadline = f"/staff/publications/{publication.publication_id}", time.monotonic() + 90
+        while publication.state not in ("published", "abandoned"):
+            assert time.monotonic() < deadline, publication
+            time.sleep(0.1)
+            answer = self.provider.call("GET", path, staff=True)
+            publication = Publication.model_validate_json(answer.content)
         self.network.wait_for_all()
         return publication
 

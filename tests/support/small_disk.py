@@ -95,9 +95,9 @@ def main() -> None:
     node = Node(NodeConfig.load(disk.directory))
     token = add_staff(disk.directory, *STAFF)
     node.start()
-    node.wait_until_ready()
-    seen = node.ledger.wait_for_block(0, 30)
-    node.ledger.wait_for_block(seen.final.number + 1, 30)
+    node.wait_until_ready(90)
+    seen = node.ledger.wait_for_block(0, 90)
+    node.ledger.wait_for_block(seen.final.number + 1, 90)
     say(ready=True, token=token)
     for line in sys.stdin:
         match line.strip():
