@@ -35,7 +35,7 @@ def test_engine_whose_keeper_was_killed_before_it_noted_it_is_ended_and_saved(tm
         [sys.executable, "-c", script, str(tmp_path), str(binary), str(port)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     pid = int(done.stdout)

@@ -95,8 +95,8 @@ def test_organisations_found_a_consortium_each_on_its_own_machine(founded: Found
         described = run("network", "join", own / "network", *founded.on_chain, "--node", node, "--json")
         assert described.document["members"] == [name]
         with running(node) as started:
-            started.ledger.wait_for_block(0, 30)
-            deadline = time.monotonic() + 30
+            started.ledger.wait_for_block(0, 120)
+            deadline = time.monotonic() + 120
             while not _ready(endpoint)["ready"]:
                 assert time.monotonic() < deadline, _ready(endpoint)
                 # This chain makes no idle blocks, and a node is ready once it saw the head move.

@@ -144,10 +144,10 @@ def test_write_rows_in_each_format_holds_all_of_them(tmp_path: Path, ending: str
 
 def test_background_starts_once_stops_and_tells_its_last_words(tmp_path: Path) -> None:
     background = Background(tmp_path, "worker")
-    command = [sys.executable, "-c", "print('ready', flush=True); import time; time.sleep(60)"]
+    command = [sys.executable, "-c", "print('ready', flush=True); import time; time.sleep(600)"]
     first = background.start(command)
     assert background.start(command) == first
-    wait_for(background, lambda: background.last_words() == "ready", 30)
+    wait_for(background, lambda: background.last_words() == "ready", 120)
     assert background.stop() is True
     assert not first.is_running()
 
@@ -156,7 +156,7 @@ def test_wait_for_a_process_that_ends_says_its_last_words(tmp_path: Path) -> Non
     background = Background(tmp_path, "worker")
     background.start([sys.executable, "-c", "print('no room left', flush=True)"])
     with pytest.raises(EngineFailed, match=r"no room left.*worker\.log") as refused:
-        wait_for(background, lambda: False, 30)
+        wait_for(background, lambda: False, 120)
     assert exit_code_of(refused.value) is ExitCode.UNREACHABLE
 
 

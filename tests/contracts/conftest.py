@@ -251,7 +251,7 @@ def start_chain(artifact: dict[str, Any], tmp_path: Path) -> Iterator[Callable[[
     yield start
     for process in processes:
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 @pytest.fixture

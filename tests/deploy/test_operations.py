@@ -94,7 +94,7 @@ def test_chain_command_of_the_documentation_exists_with_its_flags(command: str) 
     verbs = []
     while words and re.fullmatch(r"[a-z][a-z-]*", words[0]) and len(verbs) < 2:
         verbs.append(words.pop(0))
-    done = subprocess.run([_CHAIN_BINARY, *verbs, "--help"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([_CHAIN_BINARY, *verbs, "--help"], capture_output=True, text=True, timeout=240)
     text = done.stdout + done.stderr
     assert done.returncode == 0, text
     for flag in {word.partition("=")[0] for word in words if word.startswith("--")}:
@@ -215,5 +215,5 @@ def test_scripts_and_files_of_the_project_that_are_named_exist() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_shell_blocks_are_shell(page: Path) -> None:
     for body in _fences(page, "sh"):
-        done = subprocess.run(["bash", "-n"], input=body, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(["bash", "-n"], input=body, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stderr

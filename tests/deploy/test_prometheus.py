@@ -59,7 +59,7 @@ def test_alerts_fire_when_they_should() -> None:
         cwd=PROMETHEUS,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -159,7 +160,7 @@ def nginx(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     )
     client = httpx.Client(verify=False, trust_env=False, timeout=30)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while True:
             try:
                 client.get(f"https://127.0.0.1:{inside}/health")
@@ -178,7 +179,7 @@ def nginx(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         )
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
         client.close()
 
 
@@ -266,7 +267,9 @@ def test_largest_backup_passes_and_one_address_that_stores_without_end_is_slowed
         nginx.outside + path, content=whole, headers=sign_request("PUT", path, whole, nginx.node.address, key)
     )
     assert "phr-request-id" in answer.headers, "the node itself answered"
-    found = [nginx.client.get(nginx.outside + path).status_code for _ in range(40)]
+    # Two a second and twenty more are let through: many at once, so that a slow machine is not slow enough.
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda _: nginx.client.get(nginx.outside + path).status_code, range(160)))
     assert 429 in found
 
 
@@ -275,7 +278,7 @@ def test_nginx_logs_no_path_and_no_header(network: Network, nginx: Nginx) -> Non
     patient = network.register(node)
     signed = sign_request("GET", patient.path, b"", node.address, patient.key)
     assert nginx.client.get(nginx.outside + patient.path, headers=signed).status_code == 200
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while "GET 200" not in nginx.log.read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
     text = nginx.log.read_text()
