@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from files_flow import Noise, download, note_identified, publish_file, staff_id_of
+from files_flow import Noise, download, note_counted, publish_file, staff_id_of
 from hypothesis import given
 from hypothesis import strategies as st
 from node_fixtures import Member, Network
@@ -155,9 +155,9 @@ def test_attack_downloads_that_nobody_reads_stand_in_nobody_elses_way(case, read
     case.grant(reader)
     (record,) = case.read(reader).records
     nurse = {"Authorization": f"Bearer {reader.node.staff.add(f'nurse-{case.number}', 'nurse')}"}
-    identified = note_identified(reader, monkeypatch)
+    counted = note_counted(monkeypatch)
     with stalled(reader, record), stalled(reader, record):
-        wait_until(lambda: len(identified) == 2, "two downloads are under way")
+        wait_until(lambda: len(counted) == 2, "two downloads are under way")
         refused = download(reader, record)
         assert (refused.status_code, refused.json()["code"]) == (429, "busy")
         body = {"patient": "0x" + case.patient.address.hex(), "purpose": "TREAT"}

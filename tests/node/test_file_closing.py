@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from files_flow import Noise, announce, note_identified, send
+from files_flow import Noise, announce, note_counted, send
 from node_fixtures import Network
 from node_processes import wait_until
 from records_flow import Case
@@ -72,9 +72,9 @@ def sending_slowly(case: Case, upload_id: str) -> Iterator[None]:
 
 def test_attack_uploads_of_one_person_that_do_not_go_on_leave_turns_to_others(case, monkeypatch):
     upload_id = upload_of(case)
-    identified = note_identified(case.provider, monkeypatch)
+    counted = note_counted(monkeypatch)
     with sending_slowly(case, upload_id), sending_slowly(case, upload_id):
-        wait_until(lambda: len(identified) == 2, "two uploads are under way")
+        wait_until(lambda: len(counted) == 2, "two uploads are under way")
         refused = send(case.provider, upload_id, CONTENT)
         assert (refused.status_code, refused.json()["code"]) == (429, "busy")
         token = case.provider.node.staff.add(f"clerk-{case.number}", "clerk")

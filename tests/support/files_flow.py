@@ -9,7 +9,7 @@ import pytest
 from node_fixtures import Member
 from records_flow import Case
 
-from node.staff import StaffMember
+from node.lanes import Ticket
 from vocabulary import Category
 from wire.staff import FileAnnouncement, FileUpload, Publication, ReadRecord
 
@@ -101,15 +101,14 @@ def staff_id_of(member: Member) -> str:
     return person.staff_id
 
 
-def note_identified(member: Member, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The tokens that the member's node looked up from now on: whoever comes later is counted after them."""
-    looked_up: list[str] = []
-    by_token = member.node.staff.by_token
+def note_counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The staff whose requests are counted from now on, each when it is: what comes later is counted after them."""
+    counted: list[str] = []
+    count_for_person = Ticket.count_for_person
 
-    def noting(token: str) -> StaffMember | None:
-        found = by_token(token)
-        looked_up.append(token)
-        return found
+    def noting(ticket: Ticket, staff_id: str) -> None:
+        count_for_person(ticket, staff_id)
+        counted.append(staff_id)
 
-    monkeypatch.setattr(member.node.staff, "by_token", noting)
-    return looked_up
+    monkeypatch.setattr(Ticket, "count_for_person", noting)
+    return counted
