@@ -36,11 +36,11 @@ def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
     running.stop()
 
 
-def until_closed(connection: socket.socket, trickle: bytes = b"") -> tuple[bytes, float]:
-    """What came until the other side closed, and after how many seconds it did."""
-    started, answer = time.monotonic(), b""
+def until_closed(connection: socket.socket, trickle: bytes = b"") -> bytes:
+    """What came until the other side closed."""
+    deadline, answer = time.monotonic() + 60, b""
     connection.settimeout(HEAD_SECONDS / 10)
-    while time.monotonic() - started < 20 * HEAD_SECONDS:
+    while time.monotonic() < deadline:
         try:
             if trickle:
                 connection.send(trickle)
@@ -54,18 +54,19 @@ def until_closed(connection: socket.socket, trickle: bytes = b"") -> tuple[bytes
         answer += part
     else:
         pytest.fail("the connection was never closed")
-    return answer, time.monotonic() - started
+    return answer
 
 
 def connect(listener: Listener) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", listener.port), timeout=10)
+    return socket.create_connection(("127.0.0.1", listener.port), timeout=60)
 
 
 def test_connection_that_sends_nothing_is_closed(listener: Listener) -> None:
+    started = time.monotonic()
     with connect(listener) as connection:
-        answer, seconds = until_closed(connection)
+        answer = until_closed(connection)
     assert answer == b""
-    assert seconds >= HEAD_SECONDS / 2
+    assert time.monotonic() - started >= HEAD_SECONDS / 2
 
 
 def test_head_that_trickles_in_for_ever_is_cut_off(listener: Listener) -> None:
@@ -77,13 +78,14 @@ def test_head_that_trickles_in_for_ever_is_cut_off(listener: Listener) -> None:
 def test_connection_that_is_kept_alive_ends_when_no_further_request_comes(listener: Listener) -> None:
     with connect(listener) as connection:
         connection.sendall(b"GET /quick HTTP/1.1\r\nHost: node\r\n\r\n")
-        answer, _ = until_closed(connection)
+        answer = until_closed(connection)
     assert answer.startswith(b"HTTP/1.1 200")
 
 
 def test_request_at_work_for_longer_is_answered(listener: Listener) -> None:
+    started = time.monotonic()
     with connect(listener) as connection:
         connection.sendall(b"GET /slow HTTP/1.1\r\nHost: node\r\n\r\n")
-        answer, seconds = until_closed(connection)
+        answer = until_closed(connection)
     assert answer.endswith(b'"slow"')
-    assert seconds >= 3 * HEAD_SECONDS
+    assert time.monotonic() - started >= 3 * HEAD_SECONDS
