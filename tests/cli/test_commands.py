@@ -272,6 +272,8 @@ def test_admin_suspends_and_reinstates_a_member(people: People) -> None:
     again = people.phr("admin", "suspend", "évian", "--yes", expect=ExitCode.REFUSED)
     assert "suspended already" in again.line
     assert people.document("admin", "suspend", "évian", "--reinstate", "--yes")["active"] is True
+    # What follows needs every node to know it.
+    people.settle()
 
 
 def test_commands_on_a_stopped_node_and_a_stopped_chain_say_so_and_work_again_after_up(
