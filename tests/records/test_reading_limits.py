@@ -133,7 +133,7 @@ def test_attack_hundreds_of_thousands_of_faults_cost_seconds_at_most(
     start = time.process_time()
     with pytest.raises(InvalidBundleError) as caught:
         prepare(raw, None)
-    assert time.process_time() - start < 5
+    assert time.process_time() - start < 15
     assert caught.value.more_count <= 1_000
 
 
@@ -143,7 +143,7 @@ def test_attack_hundreds_of_thousands_of_entries_without_resource_cost_seconds_a
     start = time.process_time()
     with pytest.raises(InvalidBundleError):
         prepare(bundle_of(entry=[{}] * 400_000), None)
-    assert time.process_time() - start < 5
+    assert time.process_time() - start < 15
 
 
 @pytest.mark.parametrize("limits", [{"size_bytes": 0}, {"containers": 0}, {"depth": 0}, {"depth": 201}])
