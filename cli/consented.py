@@ -40,7 +40,10 @@ def find_patient(
         return found.patient, found
     if not consented:
         raise CommandError(
-            _("no patient has granted this member anything; name a pseudonym by its whole number"),
+            _(
+                "no consent for this member stands: no patient gave one, or each was revoked; "
+                "asked by the whole pseudonym, 0x and 40 digits, the ledger says which"
+            ),
             ExitCode.NOT_FOUND,
         )
     found = _by_introduction(client, typed, at, consented)

@@ -220,6 +220,8 @@ def _show_decisions(answer: "ReadResponse") -> None:
 
 
 def _end_by_decision(answer: "ReadResponse") -> None:
+    if not answer.records:
+        raise CommandError(_("nothing was asked of the ledger, and nothing read"), ExitCode.NOT_FOUND)
     failed = [record for record in answer.records if record.failure]
     if failed:
         raise CommandError(failed[0].failure or "", ExitCode.UNREACHABLE)
@@ -246,8 +248,10 @@ def _file_heading(record: "ReadRecord", names: dict[bytes, str]) -> str:
 
 
 def _save(client: "StaffClient", answer: "ReadResponse", directory: Path) -> None:
-    directory.mkdir(exist_ok=True, mode=0o700)
-    for record in answer.records:
+    readable = [record for record in answer.records if record.content is not None or record.download]
+    if readable:
+        directory.mkdir(exist_ok=True, mode=0o700)
+    for record in readable:
         stem = f"{record.category.label}-{record.record_id.hex()[:12]}"
         if (content := record.content) is not None:
             path = save_new(directory, stem, _BUNDLE, partial(_write, content))
@@ -255,8 +259,6 @@ def _save(client: "StaffClient", answer: "ReadResponse", directory: Path) -> Non
             fetch = partial(_fetch, client, record.download)
             with working(_("fetching"), _("Nothing was saved")) as show:
                 path = save_new(directory, stem, record.media_type or "", partial(fetch, show))
-        else:
-            continue
         note(_("saved {path}").format(path=path))
 
 

@@ -22,6 +22,11 @@ def read_deployment(path: Path) -> "Deployment":
 
     try:
         return Deployment.from_json(read_json(path))
+    except FileNotFoundError as error:
+        raise CommandError(
+            _("there is no {path}: copy the network's deployment.json there").format(path=path),
+            ExitCode.NOT_FOUND,
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CommandError(
             _("{path} does not describe a deployment: {error}").format(path=path, error=error),

@@ -112,12 +112,13 @@ def register(
     """Ask a provider to register you; show the code at its desk with an identity document."""
     with opened(network, wallet, passphrase_file) as open_wallet:
         ticket = open_wallet.request_registration(member_name(open_wallet, provider))
-        if not as_json or wait:
-            note(
-                _("At {name}, show the code {code} (good until {when}).").format(
-                    name=ticket.provider_name, code=ticket.code, when=moment_text(ticket.expires_at)
-                )
-            )
+        show = _("At {name}, show the code {code} (good until {when}).").format(
+            name=ticket.provider_name, code=ticket.code, when=moment_text(ticket.expires_at)
+        )
+        if not as_json:
+            say(show)
+        elif wait:
+            note(show)
         confirmed = _wait_for_desk(open_wallet, ticket.patient, wait)
     if as_json:
         return emit_json(
