@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from node_fixtures import Member, Network
+from node_processes import wait_until
 from records_flow import Case
 from sqlalchemy import delete, update
 
@@ -24,9 +25,19 @@ def stored(network: Network) -> Case:
     case = Case.begin(network)
     case.publish()
     case.grant(network.members[1])
-    assert case.read(network.members[1]).records[0].failure is None
+    records = case.provider.node.records
+
+    def released() -> bool:
+        # Two of three shares are enough: the author's release may come too late, and to nothing.
+        assert case.read(network.members[1]).records[0].failure is None
+        return bool(records.release.for_patient(case.patient.address))
+
+    wait_until(released, "the author released its share")
+    wait_until(lambda: records.steps.repair() == 0, "every custodian has acknowledged")
     network.wait_for_all()
-    case.provider.node.records.sweeper.sweep()
+    records.sweeper.sweep()
+    # What the tests alter stays so until they put it back.
+    case.provider.node.repairs.stop()
     return case
 
 

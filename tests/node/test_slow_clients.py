@@ -294,7 +294,7 @@ def test_attack_upload_that_dribbles_is_cut_off(server, monkeypatch):
 
 
 def test_upload_that_comes_fast_enough_is_taken_however_slowly_it_is_dealt_with(server, monkeypatch):
-    monkeypatch.setattr(request_stream, "GRACE_SECONDS", 4.0)
+    monkeypatch.setattr(request_stream, "GRACE_SECONDS", 8.0)
     monkeypatch.setattr(request_stream, "LEAST_BYTES_PER_SECOND", 10**9)
-    server.pause_seconds = 0.8
+    server.pause_seconds = 1.6
     assert upload(server, piece_bytes=request_stream.PIECE_BYTES, count=6) == 200
