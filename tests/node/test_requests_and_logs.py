@@ -4,7 +4,6 @@ import io
 import json
 import re
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,9 +12,11 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from node_fixtures import Member, Network, TestPatient
+from node_processes import wait_until
 from records_flow import Case, bundle, condition, observation
 
 from ledger.messages import DenyPolicy
+from node import lingering
 from node.logs import configure_logs
 from wire.limits import JSON_BYTES
 from wire.problem import Problem
@@ -39,7 +40,7 @@ def captured_logs() -> Iterator[io.StringIO]:
 
 def raw_exchange(node: Member, request: bytes) -> tuple[int, Problem]:
     """Sends bytes as they are and reads the answer until the server ends the connection."""
-    with socket.create_connection(("127.0.0.1", node.node.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", node.node.port), timeout=60) as connection:
         connection.sendall(request)
         answer = b""
         while part := connection.recv(65536):
@@ -64,8 +65,11 @@ def test_announced_size_beyond_the_limit_is_refused_before_any_byte_of_it(
 
 
 def test_sender_of_a_far_too_large_body_sees_the_refusal_and_no_broken_connection(
-    network: Network, patient: TestPatient
+    network: Network, patient: TestPatient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # This sender pauses only where the machine is busy.
+    monkeypatch.setattr(lingering, "LINGER_SECONDS", 60.0)
+    monkeypatch.setattr(lingering, "LINGER_IDLE_SECONDS", 60.0)
     node = network.members[0]
     huge = bytes(20 * 1024 * 1024)
     assert node.call("POST", "/relay", huge, key=patient.key).status_code == 413
@@ -165,20 +169,23 @@ def test_metrics_count_deposits_and_releases(network: Network) -> None:
     case = Case.begin(network, provider)
     case.publish()
     case.grant(reader)
-    case.read(reader)
     case.provider.node.records.steps.repair()
-    text = custodian.call("GET", "/metrics", staff=True).text
-    assert float(re.findall(r"^phr_deposits_total (\S+)", text, re.MULTILINE)[0]) >= 1
-    assert re.search(r'^phr_releases_total\{outcome="released"\} [1-9]', text, re.MULTILINE)
+
+    def both_are_counted() -> bool:
+        # Two of three shares are enough: the slowest custodian's release may come to nothing.
+        case.read(reader)
+        text = custodian.call("GET", "/metrics", staff=True).text
+        assert float(re.findall(r"^phr_deposits_total (\S+)", text, re.MULTILINE)[0]) >= 1
+        return bool(re.search(r'^phr_releases_total\{outcome="released"\} [1-9]', text, re.MULTILINE))
+
+    wait_until(both_are_counted, "a deposit and a release are counted")
 
 
 def test_answer_carries_the_id_under_which_it_is_logged(network: Network) -> None:
     with captured_logs() as stream:
         answer = network.members[0].call("GET", "/health")
         # The line is written once the answer is out.
-        until = time.monotonic() + 10
-        while answer.headers["phr-request-id"] not in stream.getvalue() and time.monotonic() < until:
-            time.sleep(0.01)
+        wait_until(lambda: answer.headers["phr-request-id"] in stream.getvalue(), "the request is logged")
     logged = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert answer.headers["phr-request-id"] in [line.get("request_id") for line in logged]
 
