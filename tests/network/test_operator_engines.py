@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from node_processes import wait_until
 from operated_network import CARE, Network, kill
 
 from cli.exit_codes import ExitCode
@@ -32,7 +33,10 @@ def test_status_names_every_part_with_its_kind_and_the_stores_peers(network: Net
         "Two": "node",
         "Three": "keys",
     }
-    assert parts["One Kubo"]["peers"] == parts["Two Kubo"]["peers"] == 1
+    wait_until(
+        lambda: {network.parts()[f"{name} Kubo"]["peers"] for name in ("One", "Two")} == {1},
+        "they are connected",
+    )
     assert all(part["memory_bytes"] > 10**6 for part in parts.values() if part["kind"] != "keys")
     # Each has a log of its own, and no key of its directory is open to others.
     logs = [part["log"] for part in parts.values() if part["log"]]
@@ -49,7 +53,7 @@ def test_up_after_down_brings_back_everything_and_down_leaves_no_process(network
     assert not [p for p in psutil.process_iter(["cmdline"]) if mine in " ".join(p.info["cmdline"] or [])]
     assert network.phr("network", "down").document["stopped"] == []
     network.up()
-    assert network.states() == {"ready", "keys only"}
+    network.require_ready()
     assert network.newest() == before
 
 
@@ -64,7 +68,7 @@ def test_up_after_kill_of_a_part_brings_it_back_with_everything(
     shown = network.parts()
     assert all(shown[name]["state"] == "stopped" for name in killed)
     network.up()
-    assert network.states() == {"ready", "keys only"}
+    network.require_ready()
     assert {name for name, part in network.parts().items() if part["pid"] != parts[name]["pid"]} >= set(
         killed
     )
@@ -84,10 +88,12 @@ def test_up_with_a_port_taken_names_the_part_its_words_and_its_log_and_starts_th
     assert "Two Kubo" in failed.line
     assert "address already in use" in failed.line
     assert "kubo.log" in failed.line
-    parts = network.parts()
-    assert parts["One"]["state"] == parts["One Kubo"]["state"] == "ready"
+    wait_until(
+        lambda: {network.parts()[name]["state"] for name in ("One", "One Kubo")} == {"ready"},
+        "the rest is ready",
+    )
     network.up()
-    assert network.states() == {"ready", "keys only"}
+    network.require_ready()
 
 
 def test_up_with_other_engines_than_it_was_made_with_is_refused(network: Network) -> None:

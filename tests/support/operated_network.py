@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from node_processes import wait_until
 from phr_commands import Ran, run_phr
 from records_flow import SYSTEM, bundle, observation
 
@@ -57,6 +58,10 @@ class Network:
     def states(self) -> set[str]:
         return {part["state"] for part in self.parts().values()}
 
+    def require_ready(self) -> None:
+        """All parts are ready; a busy machine may keep one from saying so for a moment."""
+        wait_until(lambda: self.states() == {"ready", "keys only"}, "all parts are ready")
+
     def publish(self) -> None:
         bundle_file = self.files / f"bundle-{len(list(self.files.iterdir()))}.json"
         bundle_file.write_bytes(bundle(NUMBER, observation(float(len(list(self.files.iterdir()))))))
@@ -74,6 +79,6 @@ def kill(*pids: object) -> None:
         process = psutil.Process(int(str(pid)))
         children = process.children(recursive=True)
         os.kill(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
         # PostgreSQL's others end by themselves when their first process is gone.
-        psutil.wait_procs(children, 10)
+        psutil.wait_procs(children, 60)
