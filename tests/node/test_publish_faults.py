@@ -14,7 +14,7 @@ from vocabulary import Category, Reason
 from wire.staff import Publication
 
 
-def wait_until(condition: Callable[[], bool], timeout_seconds: float = 40.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_seconds: float = 90.0) -> None:
     deadline = time.monotonic() + timeout_seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
@@ -172,19 +172,22 @@ def test_publish_when_custodians_are_too_few_is_refused_before_anything_is_seale
     assert case.provider.node.records.journal.count_in_progress() == 0
 
 
-def test_read_through_five_custodians_with_two_down_works(new_network):
+def test_read_through_five_custodians_with_two_down_works(new_network, monkeypatch):
     names = ("Seoul Hospital", "Busan Hospital", "Jeju Clinic", "Daegu Hospital", "Suwon Clinic")
     network = new_network(dict.fromkeys(names, HOSPITAL))
     case = Case.begin(network)
+    # Whoever was not ready yet when it was asked last gets no share while others do.
+    wait_until(lambda: case.provider.node.records.peers.probe() == 0)
     case.publish()
     reader = network.members[1]
     case.grant(reader)
     for down in (network.members[3], network.members[4]):
         down.node.stop()
-    started = time.monotonic()
+    # Whoever waited for those that are down would wait for longer than a test may take.
+    monkeypatch.setattr(reader.node.records.reading._collector, "_collect_seconds", 3600.0)
+    monkeypatch.setattr(reader.node.records.peers, "_call_seconds", 3600.0)
     (record,) = case.read(reader).records
     assert (record.failure, b"5.4" in record.content) == (None, True)
-    assert time.monotonic() - started < 15
 
 
 def test_publish_batch_of_more_than_twenty_records_lands_whole(case):
