@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from node_fixtures import CHEAP, Member, Network
+from node_processes import wait_until
 from records_flow import Case
 
 from crypto.keystore import MemberSecrets, read_keystore
@@ -99,7 +100,7 @@ def test_rotation_killed_at_each_step_is_finished_by_repeating_it(network: Netwo
     )
     # Killed after the new keys were in use and before their copy was gone, the second run has nothing to change.
     assert rotated.version == known[2] + 1
-    assert member.node.status.health().problems == ()
+    wait_until(lambda: member.node.status.health().problems == (), "the node has no problem")
 
 
 def test_endpoint_alone_changes_on_the_ledger_and_in_the_settings_and_keys_stay(network: Network) -> None:
