@@ -14,7 +14,7 @@ from cli.saving import check_new_file, save
 from cli.texts import _
 
 if TYPE_CHECKING:
-    from wire.staff import PeerStatus, ReplicationStatus
+    from wire.staff import NodeStatus, PeerStatus, ReplicationStatus
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -238,7 +238,7 @@ def status(directory: Path = _DIRECTORY, as_json: bool = JSON_OPTION) -> None:
         [_("what"), _("how")],
         [
             (_("member"), f"{shown.name} (0x{shown.member.hex()})"),
-            (_("ready"), _("yes") if shown.ready else _("no")),
+            (_("ready"), _ready_words(shown)),
             *((_("problem"), problem) for problem in shown.problems),
             *((_("warning"), warning) for warning in shown.warnings),
             (_("final block"), f"{shown.final_block}, {shown.final_age_seconds:.1f} s"),
@@ -252,6 +252,12 @@ def status(directory: Path = _DIRECTORY, as_json: bool = JSON_OPTION) -> None:
         ],
         empty="",
     )
+
+
+def _ready_words(shown: "NodeStatus") -> str:
+    if not shown.ready:
+        return _("no")
+    return _("yes, degraded: see the warnings") if shown.degraded else _("yes")
 
 
 def _replication_rows(shown: "ReplicationStatus") -> list[tuple[str, str]]:

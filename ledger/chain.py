@@ -104,6 +104,10 @@ class Chain:
         """What is wrong with some of the chain's endpoints while the others do, in words; none has only one."""
         return ()
 
+    def believed_alone(self) -> str | None:
+        """Which of several endpoints is believed alone, the others being away; None where one was chosen to be."""
+        return None
+
     def request_bytes(self, method: str, parameters: Sequence[Any]) -> bytes:
         """The endpoint's whole answer to one request, unparsed: for readers of millions of logs."""
         request = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": list(parameters)}

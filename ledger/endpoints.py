@@ -104,16 +104,19 @@ class Endpoints(Chain):
 
     def problems(self) -> tuple[str, ...]:
         """Each endpoint that is not asked at the moment, and why; and which one of two is believed alone meanwhile."""
-        problems = self._asking.problems()
-        if not problems or self.confirmations > 1:
+        problems, alone = self._asking.problems(), self.believed_alone()
+        if alone is None:
             return problems
-        alone = (
-            f"{endpoint.place} is believed alone meanwhile, and nothing would find it out if it lied: name a third "
-            "endpoint in rpc_urls, or set rpc_confirmations to 2 to take in nothing instead"
-            for endpoint in self._endpoints
-            if endpoint.problem is None
+        return (
+            *problems,
+            f"{alone} is believed alone meanwhile, and nothing would find it out if it lied: name a third endpoint in "
+            "rpc_urls, or set rpc_confirmations to 2 to take in nothing instead",
         )
-        return (*problems, *alone)
+
+    def believed_alone(self) -> str | None:
+        """The only endpoint that is well, where one is enough."""
+        well = [endpoint.place for endpoint in self._endpoints if endpoint.problem is None]
+        return well[0] if self.confirmations == 1 and len(well) == 1 else None
 
     def hold(self, block_number: int, block_hash: bytes) -> None:
         """Takes a block as final: an endpoint that has another one in its place is excluded from now on."""

@@ -154,12 +154,13 @@ class Node:
             self._holdings,
             self._background_problems,
             self.chain.problems,
+            self.chain.believed_alone,
         )
         self.metrics.watch("phr_final_block", "Number of the final block", lambda: self._final()[0])
         self.metrics.watch(
-            "phr_final_age_seconds", "Seconds since the final head advanced", lambda: self._final()[1]
+            "phr_final_age_seconds", "Seconds since the final head moved", lambda: self._final()[1]
         )
-        self.metrics.watch("phr_ready", "1 when the node can do its work", lambda: self.status.health().ready)
+        self.status.watch(self.metrics)
         self.housekeeping.every(RESUME_SECONDS, "sending transactions again", self.sender.resume)
         # Whoever chooses custodians asks whether this node is ready, and it is not while its Kubo is down.
         self.housekeeping.every(

@@ -12,6 +12,7 @@ from node.database_errors import DatabaseUnavailable
 from node.errors import Unavailable
 from node.identity import Identity
 from node.ledger_view import LedgerView
+from node.metrics import Metrics
 from node.outbox import DatabaseOutbox
 from node.peers import PeerState
 from node.release import HEAD_BEHIND_SECONDS
@@ -30,6 +31,8 @@ class Health(Message):
     """Whether the node can do its work, what is in the way, and what is wrong that it works around."""
 
     ready: bool
+    degraded: bool = False
+    """It works, and of several endpoints of the chain it believes one alone: the warnings say which and why."""
     problems: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
@@ -59,6 +62,7 @@ class Status:
         holdings: Callable[[], Holdings],
         background_problems: Callable[[], tuple[str, ...]],
         warnings: Callable[[], tuple[str, ...]],
+        believed_alone: Callable[[], str | None],
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Looks through these collaborators.
@@ -66,6 +70,7 @@ class Status:
         Args:
             background_problems: what ails the threads in the background, in words.
             warnings: what somebody should look at though the node does its work, in words.
+            believed_alone: which of several endpoints of the chain nobody confirms at the moment.
             clock: this machine's, in POSIX seconds.
         """
         self._name = name
@@ -76,6 +81,7 @@ class Status:
         self._holdings = holdings
         self._background_problems = background_problems
         self._warnings = warnings
+        self._believed_alone = believed_alone
         self._clock = clock
 
     def health(self) -> Health:
@@ -91,6 +97,7 @@ class Status:
             problems.append(f"the database cannot be read: {type(error).__name__}")
         return Health(
             ready=not problems,
+            degraded=not problems and self._believed_alone() is not None,
             problems=tuple(problems),
             warnings=(*self._clock_warnings(), *self._warnings()),
         )
@@ -107,6 +114,7 @@ class Status:
             member=self._identity.address,
             name=self._name,
             ready=health.ready,
+            degraded=health.degraded,
             problems=health.problems,
             warnings=health.warnings,
             final_block=snapshot.final.number,
@@ -126,6 +134,15 @@ class Status:
                 )
                 for peer in holdings.peers
             ),
+        )
+
+    def watch(self, metrics: Metrics) -> None:
+        """Adds the figures of health."""
+        metrics.watch("phr_ready", "1 when the node can do its work", lambda: self.health().ready)
+        metrics.watch(
+            "phr_degraded",
+            "1 when it works and believes one of several endpoints of the chain alone",
+            lambda: self.health().degraded,
         )
 
     def _clock_warnings(self) -> list[str]:

@@ -210,6 +210,8 @@ class NodeStatus(Message):
     member: Address
     name: str
     ready: bool
+    degraded: bool = False
+    """It works, and of several endpoints of the chain it believes one alone: the warnings say which and why."""
     problems: tuple[str, ...]
     """What is in the way of its work."""
     warnings: tuple[str, ...] = ()

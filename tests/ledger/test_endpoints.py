@@ -343,11 +343,12 @@ def test_advance_one_of_two_down_goes_on_with_the_other(new_consortium: Callable
     alone = consortium.chain.problems()[1]
     assert consortium.endpoints[1].url in alone
     assert "believed alone" in alone
+    assert consortium.chain.believed_alone() == consortium.endpoints[1].url
     consortium.endpoints[0].up()
     consortium.clock.pass_seconds(REST_SECONDS + 1)
     consortium.happen()
     consortium.require_truth()
-    assert consortium.chain.problems() == ()
+    assert (consortium.chain.problems(), consortium.chain.believed_alone()) == ((), None)
 
 
 def test_advance_one_of_two_down_where_both_must_confirm_takes_in_nothing(
