@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from fastapi import APIRouter, Depends
+from node_processes import wait_until
 
 from node import app as app_module
 from node import readiness
@@ -98,7 +99,6 @@ def test_callers_who_wait_for_the_database_hold_no_thread_of_those_who_do_not(ur
 def test_ready_again_as_soon_as_the_database_answers(url, staff):
     assert httpx.get(url + "/ready", timeout=30, trust_env=False).json()["ready"] is False
     staff.answers.set()
-    for _ in range(100):
-        if httpx.get(url + "/ready", timeout=30, trust_env=False).json()["ready"]:
-            return
-    pytest.fail("it never got ready again")
+    wait_until(
+        lambda: httpx.get(url + "/ready", timeout=30, trust_env=False).json()["ready"], "it is ready again"
+    )
