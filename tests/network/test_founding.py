@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,13 @@ from ledger.engine import BFT
 from ledger.errors import LedgerError
 from ledger.ports import free_ports
 
-pytestmark = pytest.mark.network
+pytestmark = [pytest.mark.network, pytest.mark.timeout(600)]
 PROJECT = Path(__file__).parents[2]
 NAMES = ("Seoul Hospital", "Busan Hospital", "Hanok Clinic", "Authority")
-DEADLINE_SECONDS = 90.0
+DEADLINE_SECONDS = 180.0
 NOT_ENROLLED = "this member is not enrolled: give enrolment.json to the administrator"
-GENESIS_TIME = "2026-11-22T09:00:00Z"
+GENESIS_TIME = (datetime.now(UTC) - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+"""In the past, whatever the clock of this machine says: validators wait until it has come."""
 
 
 def wait_until(holds: Callable[[], bool], what: str) -> None:
@@ -66,7 +68,7 @@ class Organisation:
 
     def chain(self, *words: object) -> Any:
         done = subprocess.run(
-            [self.binary, *map(str, words)], cwd=self.directory, capture_output=True, text=True, timeout=60
+            [self.binary, *map(str, words)], cwd=self.directory, capture_output=True, text=True, timeout=180
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
@@ -239,7 +241,7 @@ def test_four_organisations_found_a_consortium_with_the_commands_of_the_setup(co
     finally:
         for node in nodes:
             node.terminate()
-        assert [node.wait(60) for node in nodes] == [0, 0, 0]
+        assert [node.wait(120) for node in nodes] == [0, 0, 0]
 
 
 def test_members_and_validators_of_other_machines_come_and_go_by_the_administrators_commands(
