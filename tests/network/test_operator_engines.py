@@ -11,7 +11,7 @@ from operated_network import CARE, Network, kill
 
 from cli.exit_codes import ExitCode
 
-pytestmark = pytest.mark.network
+pytestmark = [pytest.mark.network, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
