@@ -50,6 +50,12 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # Else the sixth that connects at once is let wait for seconds, and gives up.
+    request_queue_size = 128
+
+
 @dataclass
 class LyingProxy:
     """The proxy before one node; ``rules`` maps a pattern of "METHOD path" to what is done instead."""
@@ -60,8 +66,7 @@ class LyingProxy:
 
     def __post_init__(self) -> None:
         self._http = httpx.Client(timeout=60, trust_env=False)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.proxy = self  # type: ignore[attr-defined]
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
@@ -109,7 +114,7 @@ class LyingProxy:
         self._server.shutdown()
         self._server.server_close()
         self._http.close()
-        self._thread.join(10)
+        self._thread.join(60)
 
 
 def put_before(network: Network, member: Member) -> LyingProxy:
