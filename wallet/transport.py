@@ -2,6 +2,7 @@
 
 import ssl
 import time
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TypeVar
 
 import httpx
@@ -35,6 +36,8 @@ def new_http_client(tls: ssl.SSLContext | None = None) -> httpx.Client:
         follow_redirects=False,
         trust_env=False,
         headers={"Accept-Encoding": "identity"},
+        # None is kept: a malformed one of one node would fail the calls to others of its domain.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
     )
 
 

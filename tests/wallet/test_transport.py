@@ -106,6 +106,13 @@ def test_exchange_with_a_redirect_does_not_follow_it(server: _Server, http: http
         transport(server, http).exchange("GET", "/x", None)
 
 
+def test_attack_malformed_cookie_of_a_node_fails_no_later_exchange(
+    server: _Server, http: httpx.Client
+) -> None:
+    server.answer = respond(200, b"good", Set_Cookie="a=\xff; Path=/")
+    assert [transport(server, http).exchange("GET", "/x", None) for _ in range(2)] == [b"good", b"good"]
+
+
 def test_exchange_with_a_compressed_answer_refuses_the_bomb(server: _Server, http: httpx.Client) -> None:
     server.answer = respond(200, gzip.compress(bytes(10_000_000)), Content_Encoding="gzip")
     with pytest.raises(NodeAnswerInvalid, match="Content-Encoding"):
