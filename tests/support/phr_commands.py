@@ -124,19 +124,23 @@ class People:
     def settle(self) -> None:
         """Waits until every running node has seen what the chain has now: they follow it a moment apart."""
         deadline = time.monotonic() + DEADLINE_SECONDS
-        wanted = max(self._final_blocks())
-        while min(self._final_blocks()) < wanted:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        found = self._final_blocks()
+        wanted = max(found.values())
+        behind = {name for name, number in found.items() if number < wanted}
+        while behind:
+            assert time.monotonic() < deadline, (behind, wanted)
+            time.sleep(0.1)
+            found = self._final_blocks()
+            behind = {name for name in behind if found.get(name, wanted) < wanted}
 
-    def _final_blocks(self) -> list[int]:
+    def _final_blocks(self) -> dict[str, int]:
         """Of each process that runs; -1 of one that did not say it in time."""
         parts = self.document("network", "status")["parts"]
-        return [
-            -1 if part["final_block"] is None else part["final_block"]
+        return {
+            part["name"]: -1 if part["final_block"] is None else part["final_block"]
             for part in parts
             if part["state"] in ("ready", "not ready")
-        ]
+        }
 
     def register(self, wallet: str, number: str, provider: str = HOSPITAL) -> dict[str, Any]:
         """Registers a wallet's owner at a provider's desk; the ticket."""
