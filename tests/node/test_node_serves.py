@@ -17,11 +17,14 @@ def test_health_of_running_node_is_ok(network: Network) -> None:
 
 
 def test_ready_of_enrolled_node_tells_no_problem(network: Network) -> None:
-    answer = network.members[0].call("GET", "/ready")
-    assert (answer.status_code, answer.json()) == (
-        200,
-        {"ready": True, "degraded": False, "problems": [], "warnings": []},
-    )
+    well = {"ready": True, "degraded": False, "problems": [], "warnings": []}
+
+    def says_so() -> bool:
+        answer = network.members[0].call("GET", "/ready")
+        return (answer.status_code, answer.json()) == (200, well)
+
+    # A busy machine may keep the chain or a task waiting for a moment.
+    wait_until(says_so)
 
 
 def test_ready_of_node_whose_other_endpoint_is_away_is_degraded_and_not_red(
@@ -38,7 +41,7 @@ def test_ready_of_node_whose_other_endpoint_is_away_is_degraded_and_not_red(
             text.replace(f'"{network.anvil.url}"', f'"{network.anvil.url}", "{second.url}"')
         )
         member.restart()
-        assert shown(member, "/ready")["degraded"] is False
+        wait_until(lambda: shown(member, "/ready")["degraded"] is False)
         second.down()
         wait_until(lambda: shown(member, "/ready")["degraded"] is True)
         found = member.call("GET", "/ready")
