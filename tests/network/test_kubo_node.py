@@ -99,7 +99,7 @@ def test_publish_while_the_own_kubo_is_down_is_refused_whole_and_works_afterward
     answer = case.post_bundle(content)
     assert answer.status_code == 200, answer.text
     published = Publication.model_validate_json(answer.content)
-    assert published.state == "published"
+    _wait_until(lambda: _resumed(case, published).state == "published")
     again = Publication.model_validate_json(case.post_bundle(content).content)
     assert [record.record_id for record in again.records] == [
         record.record_id for record in published.records

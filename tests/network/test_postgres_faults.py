@@ -24,6 +24,7 @@ from sqlalchemy import select
 from engines.postgres import PostgresServer
 from engines.postgres_cluster import create_cluster, remove_cluster
 from ledger.messages import Grant
+from node import database
 from node.errors import NotInTime
 from node.local_verify import local_check
 from node.tables import accesses
@@ -257,16 +258,19 @@ def test_nodes_without_their_database_say_so_and_recover_by_themselves(
         begun = time.monotonic()
         for _ in range(5):
             assert case.post_bundle(content).status_code == 503
-        assert time.monotonic() - begun < 3.0
+        assert time.monotonic() - begun < 4 * database.PATIENCE_SECONDS
         ready = member.http.get(member.url + "/ready")
         assert ready.status_code == 503
         assert any("database does not answer" in problem for problem in ready.json()["problems"])
         assert member.http.get(member.url + "/health").status_code == 200
     finally:
         server.start()
-    answer = until_done(lambda: case.post_bundle(content))
-    assert Publication.model_validate_json(answer.content).state == "published"
     deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        answer = until_done(lambda: case.post_bundle(content))
+        if Publication.model_validate_json(answer.content).state == "published":
+            break
+        assert time.monotonic() < deadline, answer.text
     while any(one.http.get(one.url + "/ready").status_code != 200 for one in network.members):
         assert time.monotonic() < deadline
         threading.Event().wait(0.1)
