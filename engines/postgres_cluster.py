@@ -3,11 +3,15 @@
 import os
 import pwd
 import shutil
+import time
 from pathlib import Path
 
+from engines.errors import EngineFailed
 from engines.postgres import ADMINISTRATOR, PostgresServer
 from engines.postgres_place import find_postgres, make_place, server_user, write_for
+from engines.processes import POLL_SECONDS
 
+_REMOVE_SECONDS = 30.0
 _SETTINGS = """\
 # Written by phr when the cluster was made. What it acknowledged must survive a crash: leave these three on.
 fsync = on
@@ -67,11 +71,23 @@ def create_cluster(directory: Path, *, connections: int = 250) -> PostgresServer
 
 
 def remove_cluster(directory: Path) -> None:
-    """Stops and deletes a cluster, also where ``directory`` is a link to it. What is not there is no error."""
+    """Stops and deletes a cluster, also where ``directory`` is a link to it. What is not there is no error.
+
+    Raises:
+        EngineFailed: it cannot be deleted; a link to it stays, so that it can be found.
+    """
     if (directory / "data" / "PG_VERSION").exists():
         server = PostgresServer.open(directory)
         server.kill()
         shutil.rmtree(server.socket_directory, ignore_errors=True)
-    shutil.rmtree(directory.resolve(), ignore_errors=True)
+    place, deadline = directory.resolve(), time.monotonic() + _REMOVE_SECONDS
+    while True:
+        # An initdb that outlived whoever started it may write meanwhile; it ends when its directory is gone.
+        shutil.rmtree(place, ignore_errors=True)
+        if not place.exists():
+            break
+        if time.monotonic() > deadline:
+            raise EngineFailed(f"expected to delete the cluster in {place}; it is still there: try again")
+        time.sleep(POLL_SECONDS)
     if directory.is_symlink():
         directory.unlink()

@@ -3,14 +3,18 @@
 import contextlib
 import os
 import pwd
+import secrets
 import shutil
-import tempfile
 from pathlib import Path
 
 from engines.errors import EngineFailed, EngineNotBuilt
 
 SERVER_USER = "postgres"
 """Who the server runs as when root starts it."""
+
+ELSEWHERE = Path("/var/lib/phr")
+"""Where root makes clusters whose own place the server's user cannot enter."""
+_ELSEWHERE_PREFIX = "postgres-"
 
 
 def find_postgres() -> Path:
@@ -57,23 +61,36 @@ def make_place(directory: Path, user: pwd.struct_passwd) -> Path:
     Raises:
         EngineFailed: it is there, and not the server's user's alone.
     """
-    if directory.is_dir() and not directory.is_symlink() and not any(directory.iterdir()):
-        directory.rmdir()
+    if directory.is_dir() and _is_own(directory) and not any(directory.iterdir()):
+        directory.resolve().rmdir()
     if not directory.exists():
         directory.parent.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0 and not all(_may_enter(parent, user) for parent in directory.parents):
-            parent = Path("/var/lib/phr")
-            parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+            ELSEWHERE.mkdir(mode=0o711, parents=True, exist_ok=True)
             # A name of its own each time: a cluster that outlived its network's directory is nobody else's.
-            elsewhere = Path(tempfile.mkdtemp(prefix="postgres-", dir=parent))
-            os.chown(elsewhere, user.pw_uid, user.pw_gid)
+            elsewhere = ELSEWHERE / f"{_ELSEWHERE_PREFIX}{secrets.token_hex(8)}"
             directory.unlink(missing_ok=True)
+            # The link first, so that no cluster is ever one that no link names, whoever is killed when.
             directory.symlink_to(elsewhere)
+            make_directory(elsewhere, user)
         else:
             make_directory(directory, user)
     else:
         make_directory(directory.resolve(), user)
     return directory.resolve()
+
+
+def lies_elsewhere(directory: Path) -> bool:
+    """Whether a directory is the link to a cluster that ``make_place`` put where its server's user can enter."""
+    if not directory.is_symlink():
+        return False
+    target = directory.readlink()
+    return target.parent == ELSEWHERE and target.name.startswith(_ELSEWHERE_PREFIX)
+
+
+def _is_own(directory: Path) -> bool:
+    """Whether it is one to make anew while nothing is in it; what others link to is theirs."""
+    return not directory.is_symlink() or lies_elsewhere(directory)
 
 
 def _may_enter(directory: Path, user: pwd.struct_passwd) -> bool:

@@ -119,7 +119,8 @@ class Background:
         Raises:
             EngineFailed: it does not end, or is another user's.
         """
-        if not self._pid_path.exists():
+        # One that was started a moment ago holds the lock until it has noted who it is.
+        if not self._lock_path.exists() and not self._pid_path.exists():
             return False
         with exclusive(self._lock_path):
             process = self.process()

@@ -68,9 +68,7 @@ def test_start_by_several_at_once_starts_one(background: Background, tmp_path: P
     assert not psutil.pid_exists(pids.pop()) or background.process() is None
 
 
-def test_start_by_one_that_is_killed_at_once_leaves_a_process_that_the_next_one_finds(
-    background: Background, tmp_path: Path
-) -> None:
+def start_and_be_killed_at_once(background: Background, words: list[str]) -> None:
     script = textwrap.dedent(
         """
         import os, signal, subprocess, sys
@@ -87,14 +85,26 @@ def test_start_by_one_that_is_killed_at_once_leaves_a_process_that_the_next_one_
         Background(Path(sys.argv[1]), "worker").start(sys.argv[2:])
         """
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(background.directory), *command(tmp_path)], timeout=240
-    )
+    done = subprocess.run([sys.executable, "-c", script, str(background.directory), *words], timeout=240)
     assert done.returncode == -signal.SIGKILL
+
+
+def test_start_by_one_that_is_killed_at_once_leaves_a_process_that_the_next_one_finds(
+    background: Background, tmp_path: Path
+) -> None:
+    start_and_be_killed_at_once(background, command(tmp_path))
     found = background.start(command(tmp_path))
     wait_until(lambda: started(tmp_path))
     assert started(tmp_path) == [found.pid]
     assert background.stop() is True
+
+
+def test_stop_of_a_process_whose_starter_was_killed_before_it_noted_itself_ends_it(
+    background: Background, tmp_path: Path
+) -> None:
+    start_and_be_killed_at_once(background, command(tmp_path))
+    assert background.stop() is True
+    assert background.process() is None
 
 
 def test_start_of_a_program_that_is_not_there_says_so_and_leaves_nothing(background: Background) -> None:
