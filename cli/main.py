@@ -6,6 +6,7 @@ Exit codes are those of `cli.exit_codes.ExitCode`. An error is one line on stand
 """
 
 import os
+import signal
 import sys
 from typing import TextIO
 
@@ -16,6 +17,9 @@ from cli.errors import CommandError
 from cli.exit_codes import ExitCode
 from cli.output import clean, documents, emit_json
 from cli.texts import _
+
+_INTERRUPTED = 128 + signal.SIGINT
+"""What typer makes of Ctrl-C (``typer.core._main``), as if the command had ended so itself."""
 
 app = typer.Typer(
     name="phr",
@@ -85,6 +89,11 @@ def _write_nothing_more(stdout: TextIO) -> None:
 def _execute(arguments: list[str], as_json: bool) -> int:
     try:
         result = app(arguments, prog_name="phr", standalone_mode=False)
+        if result == _INTERRUPTED:
+            sentence = _(
+                "cancelled. What was begun may have been done all the same: look before you repeat it"
+            )
+            return _failed(sentence, ExitCode.CANCELLED, as_json)
         return int(result) if isinstance(result, int) else ExitCode.DONE
     except typer.Exit as ended:
         return ended.exit_code

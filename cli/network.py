@@ -50,6 +50,7 @@ def up(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Start a network: make it where there is none, else bring it back with all that it had."""
+    from cli.network_description import read_plan
     from cli.network_plan import EngineChoice, Plan, parse_members
     from cli.network_processes import start_network
     from cli.network_setup import create_network
@@ -58,8 +59,11 @@ def up(
     tell = _quiet if as_json else say
     asked = EngineChoice(engine, storage, database)
     if directory is not None and not network_exists(directory):
-        create_network(directory, Plan(parse_members(member), threshold, *asked.completed()), tell)
-    place = find_network(directory)
+        plan = Plan(parse_members(member), threshold, *asked.completed())
+        # Where nothing is said of what it is to be, an unfinished one becomes what it was to be.
+        before = read_plan(directory) if asked == EngineChoice() and plan == Plan() else None
+        create_network(directory, before or plan, tell)
+    place = find_network(directory, naming=_("`phr network up DIRECTORY`"))
     asked.check_made(place)
     start_network(place, tell)
     status(directory, as_json)
@@ -121,12 +125,19 @@ def join(
 def down(directory: Path | None = _DIRECTORY, as_json: bool = JSON_OPTION) -> None:
     """Stop the network; everything that it had is kept."""
     from cli.network_processes import stop_network
-    from cli.places import find_network
+    from cli.places import find_network, find_unfinished
 
-    stopped = stop_network(find_network(directory))
+    unfinished = find_unfinished(directory)
+    stopped = stop_network(unfinished or find_network(directory, naming=_("`phr network down DIRECTORY`")))
     if as_json:
         return emit_json({"stopped": stopped})
     say(_("Stopped: {names}.").format(names=", ".join(stopped)) if stopped else _("Nothing was running."))
+    if unfinished:
+        say(
+            _("The network is unfinished: `phr network up {directory}` makes it again.").format(
+                directory=unfinished.directory
+            )
+        )
 
 
 @app.command(epilog="phr network status")
@@ -135,7 +146,7 @@ def status(directory: Path | None = _DIRECTORY, as_json: bool = JSON_OPTION) -> 
     from cli.network_status import chain_summary, network_status, state_text
     from cli.places import find_network
 
-    place = find_network(directory)
+    place = find_network(directory, naming=_("`phr network status DIRECTORY`"))
     parts = network_status(place)
     chain = chain_summary(parts)
     if as_json:

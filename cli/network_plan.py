@@ -1,7 +1,8 @@
 """What a new network is to be: its members and its engines."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from cli.administration import parse_roles
 from cli.errors import CommandError
@@ -119,6 +120,25 @@ class Plan:
             )
         if len({slug(member.name) for member in self.members}) < len(self.members):
             raise CommandError(_("expected members with different names"), ExitCode.USAGE)
+
+    def document(self) -> dict[str, Any]:
+        """As JSON: the words of ``phr network up`` that ask for it."""
+        members = [
+            f"{member.name}={','.join(role.label for role in member.roles)}" for member in self.members
+        ]
+        return asdict(self) | {"members": members}
+
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> "Plan":
+        """What ``document`` made.
+
+        Raises:
+            CommandError: a member is none.
+            KeyError, TypeError, ValueError: it is no plan.
+        """
+        members = tuple(parse_member(str(text)) for text in document["members"])
+        engines = (str(document[name]) for name in ("engine", "storage", "database"))
+        return cls(members, int(document["threshold"]), *engines)
 
     def validators(self) -> list[list[str]]:
         """The names of each member's validators, in the order of the members: one each, more where there are few."""

@@ -12,7 +12,7 @@ from cli.errors import CommandError
 from cli.exit_codes import ExitCode
 from cli.json_files import read_json
 from cli.network_parts import PROJECT, Kind, Part, ask_node, built, look_at, stages_of
-from cli.places import MemberPlace, NetworkPlace
+from cli.places import UNFINISHED, MemberPlace, NetworkPlace
 from cli.replayed import open_chain
 from cli.texts import _
 from engines.errors import EngineFailed, EnginesError
@@ -61,6 +61,8 @@ def start_network(place: NetworkPlace, say: Callable[[str], None]) -> None:
     """
     failures: list[Failure] = []
     with changing(place.directory):
+        # Of its making, which came to its end.
+        (place.directory / UNFINISHED).unlink(missing_ok=True)
         for stage in stages_of(place):
             failed = start_parts(stage, say, Suspended(place))
             failures += failed
@@ -133,13 +135,17 @@ def _start(part: Part, suspended: Suspended | None) -> str:
     if part.kind is not Kind.NODE and part.watched.process() is not None and part.is_ready():
         return ""
     part.start()
+    is_suspended = False
+
+    def is_up() -> bool:
+        nonlocal is_suspended
+        if part.is_ready():
+            return True
+        is_suspended = _is_up_but_suspended(part, suspended)
+        return is_suspended
+
     try:
-        wait_for(
-            part.watched,
-            lambda: part.is_ready() or _is_up_but_suspended(part, suspended),
-            START_TIMEOUT_SECONDS,
-            part.name,
-        )
+        wait_for(part.watched, is_up, START_TIMEOUT_SECONDS, part.name)
     except EngineFailed as error:
         # One that runs says better than its log what it waits for.
         words = look_at(part).get("note") if part.watched.process() else None
@@ -150,11 +156,13 @@ def _start(part: Part, suspended: Suspended | None) -> str:
                 name=part.name, words=words, path=part.watched.log_path
             )
         ) from error
-    ready, suspended_only = (
-        _("{name} is ready at {url}."),
-        _("{name} is suspended; its node answers at {url}."),
+    # What it was when it was waited for: asked again, a part that is busy for a moment would be called suspended.
+    told = (
+        _("{name} is suspended; its node answers at {url}.")
+        if is_suspended
+        else _("{name} is ready at {url}.")
     )
-    return (ready if part.is_ready() else suspended_only).format(name=part.name, url=part.endpoint)
+    return told.format(name=part.name, url=part.endpoint)
 
 
 def _is_up_but_suspended(part: Part, suspended: Suspended | None) -> bool:

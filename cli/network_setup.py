@@ -12,11 +12,12 @@ from cli.administrator import PASSPHRASE_FILE, create_account
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
 from cli.json_files import json_bytes
-from cli.network_description import UNFINISHED, write_network
-from cli.network_parts import PROJECT, built, engine_parts
+from cli.network_description import without_parts, write_network, write_unfinished
+from cli.network_parts import PROJECT, built, engine_parts, stages_of
 from cli.network_plan import BFT, KUBO, POSTGRES, Plan
-from cli.network_processes import LOCK_FILE, changing, connect_stores, start_parts, stop_parts
-from cli.places import MemberPlace, NetworkPlace
+from cli.network_processes import Failure, changing, connect_stores, start_parts, stop_parts
+from cli.network_unfinished import check_directory, remove_unfinished
+from cli.places import MemberPlace, NetworkPlace, is_unfinished
 from cli.texts import _
 from cli.words import slug
 from crypto.private_file import atomic_write_private
@@ -40,47 +41,81 @@ from node.initialise import initialise_node, make_keys
 def create_network(directory: Path, plan: Plan, say: Callable[[str], None]) -> None:
     """Make a network and leave its engines running; the nodes are started afterwards.
 
-    ``network.json`` is written last: a directory without it is not a network, and can be deleted and made again.
+    ``network.json`` is written last. Until then ``network.json.new`` names what may run: a directory with it alone is
+    an unfinished network, which this stops, removes and makes again.
 
     Raises:
-        CommandError: something is in the directory already, the plan cannot work, or another command makes it now.
+        CommandError: something else is in the directory, the plan cannot work, another command makes it now, or Ctrl-C;
+            what was started is stopped.
         EngineNotBuilt: an engine is not on this machine; nothing was written.
         EnginesError: an engine could not be made or started; what was started is stopped.
     """
     plan.check()
     _check_engines(plan)
-    _check_directory(directory)
+    check_directory(directory)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     with changing(directory):
         # Another one may have made it meanwhile.
-        _check_directory(directory)
+        check_directory(directory)
+        if is_unfinished(directory):
+            say(
+                _("The making of the network in {directory} was interrupted: again.").format(
+                    directory=directory
+                )
+            )
+            remove_unfinished(directory, plan)
         _create(directory, plan, say)
 
 
 def _create(directory: Path, plan: Plan, say: Callable[[str], None]) -> None:
     place, ports = _plan_place(directory.resolve(), plan)
-    write_network(place, UNFINISHED)
-    administrator = _make_administrator(place)
-    place = _make_engines(place, plan, administrator)
-    write_network(place, UNFINISHED)
-    parts = engine_parts(place)
+    begun = without_parts(place)
+    write_unfinished(begun, plan)
     try:
-        failures = start_parts(parts, say)
-        if failures:
-            raise CommandError("; ".join(failure.sentence for failure in failures), ExitCode.UNREACHABLE)
-        connect_stores(place)
-        _deploy(place, administrator, plan.threshold)
-        say(
-            _("The contract is deployed; the administrator's key is in {path}.").format(
-                path=place.administrator_directory
-            )
-        )
-        _enrol_members(place, plan, ports, say)
-    except BaseException:
-        stop_parts([parts])
+        administrator = _make_administrator(place)
+        place = _make_engines(place, plan, administrator)
+        begun = place
+        # Before they are started: whoever is killed when, `phr network down` finds them.
+        write_unfinished(begun, plan)
+        _found(place, plan, ports, administrator, say)
+        write_network(place)
+    except BaseException as error:
+        stopped, failures = stop_parts(stages_of(begun))
+        if isinstance(error, KeyboardInterrupt):
+            raise _cancelled(directory, stopped, failures) from None
         raise
-    write_network(place)
-    (directory / UNFINISHED).unlink()
+
+
+def _found(
+    place: NetworkPlace,
+    plan: Plan,
+    ports: Sequence[int],
+    administrator: AccountKey,
+    say: Callable[[str], None],
+) -> None:
+    """Start the engines, deploy the contract and enrol the members."""
+    failures = start_parts(engine_parts(place), say)
+    if failures:
+        raise CommandError("; ".join(failure.sentence for failure in failures), ExitCode.UNREACHABLE)
+    connect_stores(place)
+    _deploy(place, administrator, plan.threshold)
+    say(
+        _("The contract is deployed; the administrator's key is in {path}.").format(
+            path=place.administrator_directory
+        )
+    )
+    _enrol_members(place, plan, ports, say)
+
+
+def _cancelled(directory: Path, stopped: Sequence[str], failures: Sequence[Failure]) -> CommandError:
+    did = [_("stopped {names}").format(names=", ".join(stopped))] if stopped else []
+    did += [failure.sentence for failure in failures]
+    return CommandError(
+        _("cancelled; {did}. `phr network up {directory}` makes the network again").format(
+            did="; ".join(did) or _("nothing of it runs"), directory=directory
+        ),
+        ExitCode.CANCELLED,
+    )
 
 
 def _check_engines(plan: Plan) -> None:
@@ -90,20 +125,6 @@ def _check_engines(plan: Plan) -> None:
         find_binary(PROJECT, "ipfs")
     if plan.database == POSTGRES:
         find_postgres()
-
-
-def _check_directory(directory: Path) -> None:
-    if directory.exists() and not directory.is_dir():
-        raise CommandError(
-            _("expected a directory; {path} is something else").format(path=directory), ExitCode.BAD_INPUT
-        )
-    if directory.exists() and any(path.name != LOCK_FILE for path in directory.iterdir()):
-        raise CommandError(
-            _("{directory} is not empty and holds no network; name a new directory").format(
-                directory=directory
-            ),
-            ExitCode.BAD_INPUT,
-        )
 
 
 def _plan_place(directory: Path, plan: Plan) -> tuple[NetworkPlace, list[int]]:

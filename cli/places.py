@@ -1,6 +1,7 @@
 """Where things lie: the network's directory, members' directories, wallets.
 
 <network>/network.json               engines, members, and which parts of them run on this machine
+<network>/network.json.new           the same of a network that is being made; a network has it no more
 <network>/deployment.json            the contract and the chain that it is on
 <network>/chain/                     the chain: the embedded one's state, or a directory for each validator
 <network>/postgres/                  the database server, where there is one
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 """Of ``network.json``. 1 had one ``url`` of the chain, and no engines of a member."""
+
+UNFINISHED = "network.json.new"
+"""What stands in place of ``network.json`` while a network is made: the parts of it that may run already."""
 
 NETWORK_OPTION = typer.Option(
     None,
@@ -138,28 +142,58 @@ class NetworkPlace:
         return self.wallets_directory / slug(typed) / "wallet.vault"
 
 
-def find_network(given: Path | None) -> NetworkPlace:
+def find_network(given: Path | None, *, naming: str = "") -> NetworkPlace:
     """The network that was named, or that is at hand.
 
+    Args:
+        naming: how the command is told another one; ``--network`` where nothing is said.
+
     Raises:
-        CommandError: there is none; says how to make one.
+        CommandError: there is none, or its making was interrupted; says what to do.
     """
-    named = given or (Path(os.environ["PHR_NETWORK"]) if os.environ.get("PHR_NETWORK") else None)
-    candidates = [named] if named else [Path("."), Path("demo-run")]
+    candidates = _candidates(given)
     for directory in candidates:
         if network_exists(directory):
             return read_network(directory)
+        if is_unfinished(directory):
+            raise CommandError(
+                _(
+                    "the network in {directory} is unfinished: its making was interrupted, or goes on. "
+                    "`phr network up {directory}` makes it again, `phr network down {directory}` stops what was left"
+                ).format(directory=directory),
+                ExitCode.NOT_FOUND,
+            )
     raise CommandError(
         _(
-            "no network in {places}: make one with `phr network up DIRECTORY`, or name it with --network"
-        ).format(places=", ".join(str(directory) for directory in candidates)),
+            "no network in {places}: make one with `phr network up DIRECTORY`, or name it with {naming}"
+        ).format(places=", ".join(str(directory) for directory in candidates), naming=naming or "--network"),
         ExitCode.NOT_FOUND,
     )
+
+
+def find_unfinished(given: Path | None) -> NetworkPlace | None:
+    """What may run of the network that was named, or is at hand, where its making was interrupted; or None."""
+    for directory in _candidates(given):
+        if network_exists(directory):
+            return None
+        if is_unfinished(directory):
+            return read_network(directory, UNFINISHED)
+    return None
+
+
+def _candidates(given: Path | None) -> list[Path]:
+    named = given or (Path(os.environ["PHR_NETWORK"]) if os.environ.get("PHR_NETWORK") else None)
+    return [named] if named else [Path("."), Path("demo-run")]
 
 
 def network_exists(directory: Path) -> bool:
     """Whether a network's description lies there."""
     return (directory / "network.json").is_file()
+
+
+def is_unfinished(directory: Path) -> bool:
+    """Whether the making of a network there was begun, and did not come to its end."""
+    return not network_exists(directory) and (directory / UNFINISHED).is_file()
 
 
 def read_network(directory: Path, description: str = "network.json") -> NetworkPlace:

@@ -10,7 +10,7 @@ from cli.errors import CommandError
 from cli.exit_codes import ExitCode
 from cli.network_parts import Kind, Part
 from cli.network_plan import Plan
-from cli.network_processes import LOCK_FILE, changing, start_network, stop_network, stop_parts
+from cli.network_processes import LOCK_FILE, changing, start_network, start_parts, stop_network, stop_parts
 from cli.network_setup import create_network
 from cli.places import NetworkPlace
 from engines.errors import EngineFailed
@@ -63,3 +63,19 @@ def test_two_commands_that_make_one_network_at_once_one_is_refused(tmp_path: Pat
     with changing(directory), pytest.raises(CommandError, match="another command"):
         create_network(directory, Plan(), print)
     assert [path.name for path in directory.iterdir()] == [LOCK_FILE]
+
+
+def test_part_that_is_busy_a_moment_after_it_was_ready_is_not_called_suspended() -> None:
+    answers = [True]
+    said: list[str] = []
+    busy = Part(
+        "validator",
+        Kind.VALIDATOR,
+        "http://127.0.0.1:1",
+        Background(Path("/nowhere"), "validator"),
+        lambda: None,
+        lambda: bool(answers) and answers.pop(),
+        lambda: True,
+    )
+    assert start_parts([busy], said.append) == []
+    assert said == ["validator is ready at http://127.0.0.1:1."]
