@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from cli.errors import CommandError
+from cli.exit_codes import ExitCode
 from cli.network_changes import member_app, validator_app
 from cli.output import JSON_OPTION, emit_json, say, table
 from cli.texts import _
 
 if TYPE_CHECKING:
     from cli.network_status import PartStatus
+    from cli.places import NetworkPlace
 
 app = typer.Typer(no_args_is_help=True)
 app.add_typer(member_app, name="member", help=_("Members that come and go."))
@@ -66,7 +69,8 @@ def up(
     place = find_network(directory, naming=_("`phr network up DIRECTORY`"))
     asked.check_made(place)
     start_network(place, tell)
-    status(directory, as_json)
+    # It has waited until all were ready: how they are a moment later is no failure of starting them.
+    _show(place, as_json)
 
 
 def _quiet(_sentence: str) -> None:
@@ -142,62 +146,55 @@ def down(directory: Path | None = _DIRECTORY, as_json: bool = JSON_OPTION) -> No
 
 @app.command(epilog="phr network status")
 def status(directory: Path | None = _DIRECTORY, as_json: bool = JSON_OPTION) -> None:
-    """Show what runs, how far each part has followed the chain, and what ails it."""
-    from cli.network_status import chain_summary, network_status, state_text
+    """Show what runs, how far each part has followed the chain, and what ails it.
+
+    Ends with exit code 5 when a part is stopped or not ready, also when the whole network is down; a member that is
+    suspended, or has keys only, is no failure.
+    """
     from cli.places import find_network
+    from cli.status_table import failure
 
     place = find_network(directory, naming=_("`phr network status DIRECTORY`"))
+    if sentence := failure(_show(place, as_json), place.directory):
+        raise CommandError(sentence, ExitCode.UNREACHABLE)
+
+
+def _show(place: "NetworkPlace", as_json: bool) -> "list[PartStatus]":
+    """Print how each part is now; the same."""
+    from cli import status_table
+    from cli.network_status import chain_summary, network_status
+
     parts = network_status(place)
     chain = chain_summary(parts)
     if as_json:
-        return emit_json(
+        emit_json(
             {
                 "directory": str(place.directory),
                 "chain": {"engine": place.engine_name, **chain},
                 "parts": [part.document() for part in parts],
             }
         )
-    if chain["height"] is not None:
-        say(_chain_line(place.engine_name, chain))
+        return parts
+    say(_chain_line(place.engine_name, chain))
     table(
-        [
-            *(_("part"), _("kind"), _("state"), _("at"), _("final block"), _("lag"), _("peers"), _("power")),
-            *(_("to heal"), _("process"), _("memory"), _("note")),
-        ],
-        [
-            (
-                *(part.name, part.kind, state_text(part.state), part.endpoint),
-                *(
-                    _cell(part.final_block),
-                    _cell(part.lag_blocks),
-                    _cell(part.peers),
-                    _cell(part.voting_power),
-                ),
-                *(_to_heal(part), _cell(part.pid)),
-                "" if part.memory_bytes is None else f"{part.memory_bytes / 2**20:.0f} MiB",
-                part.note,
-            )
-            for part in parts
-        ],
+        status_table.columns(),
+        [status_table.row(part) for part in parts],
         empty=_("The network has no parts."),
+        left_out_first=status_table.LEFT_OUT_FIRST,
+        never_folded=status_table.NEVER_FOLDED,
     )
-
-
-def _cell(value: int | None) -> str:
-    return "" if value is None else str(value)
-
-
-def _to_heal(part: "PartStatus") -> str:
-    """Records with too few copies: those that a node published, and those that it should hold."""
-    if part.under_replicated is None:
-        return ""
-    return str(part.under_replicated + (part.missing_here or 0))
+    for line in status_table.notes(parts):
+        say(line)
+    return parts
 
 
 def _chain_line(engine: str, chain: dict[str, Any]) -> str:
-    line = _("Chain ({engine}): final block {height}, {age:.1f} s old.").format(
-        engine=engine, height=chain["height"], age=chain["final_age_seconds"]
-    )
+    if chain["height"] is None:
+        line = _("Chain ({engine}): no part that answers knows its final block.").format(engine=engine)
+    else:
+        line = _("Chain ({engine}): final block {height}, {age:.1f} s old.").format(
+            engine=engine, height=chain["height"], age=chain["final_age_seconds"]
+        )
     if chain["validators"]:
         line += " " + _("{up} of {all} validators are up.").format(
             up=chain["validators_up"], all=chain["validators"]

@@ -8,12 +8,14 @@ from typing import Any
 
 import psutil
 
-from cli.network_parts import Kind, Part, look_at, stages_of
+from cli.network_parts import Kind, Part, ask_node, look_at, stages_of
 from cli.network_processes import suspended_members
 from cli.places import MemberPlace, NetworkPlace
 from cli.texts import _
 
 READY, NOT_READY, STOPPED, SUSPENDED, KEYS_ONLY = "ready", "not ready", "stopped", "suspended", "keys only"
+FAILING = frozenset({NOT_READY, STOPPED})
+"""The states of a part that does not do its work, though nobody decided so."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ class PartStatus:
     log: str = ""
     """The path of its log."""
 
+    @property
+    def is_process(self) -> bool:
+        """Whether it is one; a member with keys only is none."""
+        return self.kind != Kind.KEYS.value
+
     def document(self) -> dict[str, Any]:
         """The same with stable keys."""
         return asdict(self)
@@ -65,10 +72,16 @@ def network_status(place: NetworkPlace) -> list[PartStatus]:
 
 def _look(part: Part, suspended: frozenset[MemberPlace]) -> dict[str, Any]:
     process = part.watched.process()
-    if process is None:
-        return {"state": STOPPED}
+    if process is None and not _answers(part):
+        return {"state": SUSPENDED if part.member in suspended else STOPPED}
     state = READY if part.is_ready() else SUSPENDED if part.member in suspended else NOT_READY
-    return {"state": state, "pid": process.pid, "memory_bytes": _memory_bytes(process), **look_at(part)}
+    known = {} if process is None else {"pid": process.pid, "memory_bytes": _memory_bytes(process)}
+    return {"state": state, **known, **look_at(part)}
+
+
+def _answers(part: Part) -> bool:
+    """Whether a node answers that a supervisor, such as systemd, started and not `phr network up`."""
+    return part.member is not None and ask_node(part.member, "/ready") is not None
 
 
 def _status(part: Part, facts: dict[str, Any], newest: int | None) -> PartStatus:

@@ -94,10 +94,21 @@ def _wrapped(sentence: str, terminal: bool) -> str:
     return "\n".join(line.plain.rstrip() for line in Text(sentence).wrap(console, columns))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    empty: str,
+    left_out_first: Sequence[int] = (),
+    never_folded: Sequence[int] = (),
+) -> None:
     """Print rows under column names, as wide as the terminal allows; ``empty`` says that there are none.
 
     Columns in which no row has anything are left out.
+
+    Args:
+        left_out_first: the columns that are left out, one after the other, until a row fits on a line of the terminal.
+        never_folded: the columns whose cells are never broken, however narrow the terminal is.
     """
     if not rows:
         say(empty)
@@ -113,7 +124,14 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) 
     # A pipe has no width: there a row stays one line, so that grep and awk find it whole.
     console = Console(highlight=False) if terminal else Console(highlight=False, width=_PIPE_COLUMNS)
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    widths = _widths([[clean(columns[i]), *(row[i] for row in cells)] for i in kept], console.width)
+    texts = {i: [clean(columns[i]), *(row[i] for row in cells)] for i in kept}
+    for i in left_out_first:
+        if sum(_unbroken([texts[j] for j in kept])) <= _room(len(kept), console.width):
+            break
+        kept = [j for j in kept if j != i]
+    widths = _widths([texts[i] for i in kept], console.width, [i in never_folded for i in kept])
+    # What cannot be narrower is cut by nobody: the terminal goes on in its next line.
+    console.width = max(console.width, sum(widths) + console.width - _room(len(kept), console.width))
     for i, width in zip(kept, widths, strict=True):
         # As Text: a bracket in a name is a bracket, not rich's markup.
         shown.add_column(Text(clean(columns[i])), overflow="fold", width=width)
@@ -124,19 +142,39 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) 
     sys.stdout.write("\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n")
 
 
-def _widths(columns: Sequence[Sequence[str]], available: int) -> list[int]:
+def _room(columns: int, available: int) -> int:
+    """How much of a line is left for the texts of so many columns."""
+    return available - (_GAP_COLUMNS * (columns - 1) + 1)
+
+
+def _unbroken(columns: Sequence[Sequence[str]]) -> list[int]:
+    """How wide each column (its name, then its cells) is when no cell is broken; a name may be, between words."""
+    from rich.cells import cell_len
+
+    return [max(_longest_word(name), *(cell_len(cell) for cell in cells)) for name, *cells in columns]
+
+
+def _longest_word(text: str) -> int:
+    from rich.cells import cell_len
+
+    return max((cell_len(word) for word in text.split()), default=1)
+
+
+def _widths(columns: Sequence[Sequence[str]], available: int, whole: Sequence[bool]) -> list[int]:
     """How wide each column is: as its texts are, or narrower where they do not fit, the widest first.
 
-    Words are broken only where even one word a line is too wide: half a number names nothing.
+    Names of columns are broken first, then cells between words. Words are broken only where even one word a line is too
+    wide: half a number names nothing. Cells of columns that stay ``whole`` are never broken.
     """
     from rich.cells import cell_len
 
-    natural = [max(cell_len(text) for text in column) for column in columns]
-    words = [
-        max((cell_len(word) for text in column for word in text.split()), default=1) for column in columns
-    ]
-    widths, room = list(natural), available - (_GAP_COLUMNS * (len(columns) - 1) + 1)
-    for least in (words, [_LEAST_COLUMNS] * len(columns)):
+    natural, unbroken = [max(map(cell_len, column)) for column in columns], _unbroken(columns)
+    words = [max(map(_longest_word, column)) for column in columns]
+    widths, room = list(natural), _room(len(columns), available)
+    for narrowest in (unbroken, words, [_LEAST_COLUMNS] * len(columns)):
+        least = [
+            full if stays else most for full, most, stays in zip(unbroken, narrowest, whole, strict=True)
+        ]
         while sum(widths) > room:
             spare = [width - minimum for width, minimum in zip(widths, least, strict=True)]
             if max(spare) <= 0:

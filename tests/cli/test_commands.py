@@ -69,10 +69,11 @@ def test_json_of_every_user_has_the_keys_that_were_promised(people: People) -> N
         ),
         ("node", "status", people.directory / "members" / "서울병원"),
         ("admin", "members"),
-        ("network", "status"),
     ]
     found = {" ".join(map(str, words[:2])): shape(people.document(*words)) for words in commands}
     refusal = people.phr("patient", "revoke", consent, *MINJI, "--json", expect=ExitCode.USAGE)
+    # It ends with another exit code when a part is not ready for a moment.
+    found["network status"] = shape(people.phr("network", "status", "--json", expect=None).document)
     found["a refusal"] = shape(refusal.document)
     found["an exported row"] = shape(json.loads(exported.read_bytes())[0])
     if os.environ.get("UPDATE_SNAPSHOTS"):
@@ -292,7 +293,9 @@ def test_commands_on_a_stopped_node_and_a_stopped_chain_say_so_and_work_again_af
     assert people.document("patient", "records", *MINJI)
     assert parts["chain"].stop()
     people.phr("auditor", "history", expect=ExitCode.UNREACHABLE)
-    states = {part["name"]: part["state"] for part in people.document("network", "status")["parts"]}
+    shown = people.phr("network", "status", "--json", expect=ExitCode.UNREACHABLE)
+    assert "parts do not work" in shown.line
+    states = {part["name"]: part["state"] for part in shown.document["parts"]}
     assert states["chain"] == states[CLINIC] == "stopped"
     people.phr("network", "up")
     assert people.document("auditor", "verify", "--member", CLINIC)["complete"] is True
@@ -331,7 +334,9 @@ def test_recover_with_a_mistyped_word_names_its_place_and_never_the_word(people:
 
 
 def test_network_up_again_starts_nothing_twice_and_down_of_none_says_so(people: People) -> None:
-    before = {part["name"]: part["pid"] for part in people.document("network", "status")["parts"]}
+    # A part that is not ready for a moment is no failure here.
+    status = people.phr("network", "status", "--json", expect=None).document
+    before = {part["name"]: part["pid"] for part in status["parts"]}
     up = people.document("network", "up")
     assert {part["name"]: part["pid"] for part in up["parts"]} == before
     nowhere = run_phr("network", "down", people.files / "nothing-here", "--json")

@@ -88,6 +88,47 @@ def test_table_on_a_narrow_terminal_breaks_no_word(
     assert max(len(line) for line in out.splitlines()) <= 60
 
 
+PARTS = (
+    ["part", "kind", "at", "final block"],
+    [["Health Data Authority validator", "validator", "http://127.0.0.1:12926", "123456"]],
+)
+
+
+@pytest.mark.parametrize(
+    ("terminal_columns", "kept", "lines"),
+    [
+        # The name of a column is broken before anything is left out, and columns are left out before a cell is broken.
+        (79, ["part", "kind", "at", "final"], 4),
+        (67, ["part", "at", "final"], 4),
+        (40, ["part", "at"], 5),
+        # Narrower than what is never broken: the terminal breaks the line, not this program.
+        (20, ["part", "at"], 11),
+    ],
+)
+def test_table_on_a_narrow_terminal_leaves_columns_out_before_it_breaks_cells_and_never_an_endpoint(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    terminal_columns: int,
+    kept: list[str],
+    lines: int,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(terminal_columns))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    table(*PARTS, empty="", left_out_first=[1, 3], never_folded=[2])
+    out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    names = {word for line in out[: out.index(next(o for o in out if "─" in o))] for word in line.split()}
+    assert names - {"block"} == set(kept)
+    assert "http://127.0.0.1:12926" in "\n".join(out)
+    assert len(out) == lines, out
+    assert max(map(len, out)) <= max(terminal_columns, 36)
+
+
+def test_table_on_a_pipe_leaves_no_named_column_out(capsys: pytest.CaptureFixture[str]) -> None:
+    table(*PARTS, empty="", left_out_first=[1, 3], never_folded=[2])
+    assert capsys.readouterr().out.splitlines()[0].split() == ["part", "kind", "at", "final", "block"]
+
+
 def test_table_without_rows_says_so_and_empty_columns_are_left_out(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -39,7 +39,7 @@ def wait_until(holds: Callable[[], bool], seconds: float = 90.0) -> None:
 
 
 def test_status_shows_the_height_and_every_validators_peers_power_and_lag(network: Network) -> None:
-    shown = network.phr("network", "status").document
+    shown = network.status()
     assert {"engine": "bft", "validators": 4, "validators_up": 4}.items() <= shown["chain"].items()
     assert shown["chain"]["height"] > 0
     assert shown["chain"]["final_age_seconds"] < 30
@@ -52,10 +52,10 @@ def test_status_shows_the_height_and_every_validators_peers_power_and_lag(networ
 
 
 def test_validator_that_was_killed_is_shown_the_others_go_on_and_up_brings_it_back(network: Network) -> None:
-    before = network.phr("network", "status").document["chain"]["height"]
+    before = network.status()["chain"]["height"]
     kill(network.parts()["Three validator"]["pid"])
     network.publish()
-    shown = network.phr("network", "status").document
+    shown = network.status()
     assert (shown["chain"]["validators_up"], shown["chain"]["validators"]) == (3, 4)
     assert shown["chain"]["height"] > before
     assert network.parts()["Three validator"]["state"] == "stopped"
@@ -72,7 +72,7 @@ def test_status_while_two_validators_are_dead_says_that_the_chain_halted_and_up_
     # Nodes wait longer for a block before they say that there is none.
     wait_until(lambda: {network.parts()[name]["state"] for name in ("One", "Two")} == {"not ready"})
     began = time.monotonic()
-    shown = network.phr("network", "status").document
+    shown = network.status()
     assert time.monotonic() - began < 30
     states = {part["name"]: part["state"] for part in shown["parts"]}
     assert states["Two validator"] == states["Three validator"] == "stopped"
@@ -82,18 +82,18 @@ def test_status_while_two_validators_are_dead_says_that_the_chain_halted_and_up_
     halted = shown["chain"]["height"]
     network.up()
     network.require_ready()
-    wait_until(lambda: network.phr("network", "status").document["chain"]["height"] > halted)
+    wait_until(lambda: network.status()["chain"]["height"] > halted)
 
 
 def test_up_after_kill_of_everything_at_once_brings_back_the_chain_and_every_record(network: Network) -> None:
     before, parts = network.newest(), network.parts()
-    height = network.phr("network", "status").document["chain"]["height"]
+    height = network.status()["chain"]["height"]
     kill(*(part["pid"] for part in parts.values() if part["pid"]))
     assert network.states() == {"stopped", "keys only"}
     network.up()
     network.require_ready()
     assert network.newest() == before
-    assert network.phr("network", "status").document["chain"]["height"] >= height
+    assert network.status()["chain"]["height"] >= height
     assert network.phr("auditor", "verify", "--member", "One").document["complete"] is True
 
 

@@ -11,6 +11,7 @@ from node_processes import wait_until
 from phr_commands import Ran, run_phr
 from records_flow import SYSTEM, bundle, observation
 
+from cli.exit_codes import ExitCode
 from engines.postgres_cluster import remove_cluster
 
 CARE = "provider,consumer,custodian"
@@ -52,8 +53,15 @@ class Network:
     def up(self, *, expect: int = 0) -> Ran:
         return self.phr("network", "up", self.directory, *self.engines, expect=expect)
 
+    def status(self) -> Any:
+        """How the network is; the exit code says whether something does not work."""
+        done = run_phr("network", "status", self.directory, "--json")
+        broken = {part["state"] for part in done.document["parts"]} & {"stopped", "not ready"}
+        assert done.exit_code == (ExitCode.UNREACHABLE if broken else ExitCode.DONE), done
+        return done.document
+
     def parts(self) -> dict[str, dict[str, Any]]:
-        return {part["name"]: part for part in self.phr("network", "status").document["parts"]}
+        return {part["name"]: part for part in self.status()["parts"]}
 
     def states(self) -> set[str]:
         return {part["state"] for part in self.parts().values()}

@@ -135,7 +135,7 @@ class People:
 
     def _final_blocks(self) -> dict[str, int]:
         """Of each process that runs; -1 of one that did not say it in time."""
-        parts = self.document("network", "status")["parts"]
+        parts = self.phr("network", "status", "--json", expect=None).document["parts"]
         return {
             part["name"]: -1 if part["final_block"] is None else part["final_block"]
             for part in parts
