@@ -47,7 +47,10 @@ def add_validator(
     as_json: bool = JSON_OPTION,
     yes: bool = YES_OPTION,
 ) -> None:
-    """Let one more validator vote: a new one of a member here, or one of another machine that has caught up."""
+    """Let one more validator vote: a new one of a member here, or one of another machine that has caught up.
+
+    After one was made here, the nodes that run here are started again, one after the other, so that they ask it too.
+    """
     from cli import validator_changes
     from cli.administrator import open_account
     from cli.chain_decisions import ChainDecisions
@@ -93,7 +96,10 @@ def remove_validator(
     as_json: bool = JSON_OPTION,
     yes: bool = YES_OPTION,
 ) -> None:
-    """Take a validator's vote; one of this machine is ended too, and its directory kept."""
+    """Take a validator's vote; one of this machine is ended too, and its directory kept.
+
+    The nodes that run here are started again then, one after the other, so that they ask it no longer.
+    """
     from cli import validator_changes
     from cli.administrator import open_account
     from cli.chain_decisions import ChainDecisions
@@ -110,7 +116,9 @@ def remove_validator(
     account = open_account(place.administrator_directory, passphrase_file)
     decisions = ChainDecisions.of(place, account, comet_rpc)
     block = validator_changes.remove_validator(
-        place, names[0], decisions, lambda proposal: _ask(proposal, yes, as_json)
+        *(place, names[0], decisions),
+        lambda proposal: _ask(proposal, yes, as_json),
+        _quiet if as_json else say,
     )
     if as_json:
         return emit_json({"validator": names[0], "block_number": block})

@@ -3,7 +3,7 @@
 import re
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from cli.chain_decisions import ChainDecisions
 from cli.errors import CommandError
 from cli.exit_codes import ExitCode
 from cli.network_description import write_network
-from cli.network_parts import PROJECT
+from cli.network_parts import PROJECT, stages_of
+from cli.network_processes import Suspended, changing, start_parts
 from cli.network_validators import ask_validator
 from cli.places import MemberPlace, NetworkPlace
 from cli.texts import _
@@ -21,7 +22,7 @@ from engines.bft import BftChain, ValidatorPlace, open_chain
 from engines.bft_administration import Proposal
 from engines.bft_changes import prepare_validator, withdraw_validator
 from engines.binaries import find_binary
-from engines.errors import EngineFailed
+from engines.errors import EngineFailed, EnginesError
 from node.config import CONFIG_FILE
 
 CATCH_UP_SECONDS = 300.0
@@ -39,7 +40,8 @@ def add_validator(
 
     Raises:
         EngineFailed: it did not start.
-        CommandError: it did not catch up; it has no vote then.
+        CommandError: it did not catch up, and has no vote. Or it votes, and nodes of this machine do not ask it yet;
+            says which.
     """
     chain = open_chain(place.chain_directory, find_binary(PROJECT, "phr-chain"))
     voting = {str(one["name"]) for one in decisions.state()["validators"]}
@@ -60,17 +62,22 @@ def add_validator(
         "validator-add", str(chain.validators[index].directory / "validator.json"), _agreed
     )
     _wait_for_power(chain.validators[index], lambda power: power > 0)
-    _tell_nodes(place)
+    _tell_nodes(place, say)
     return name, block
 
 
 def remove_validator(
-    place: NetworkPlace, name: str, decisions: ChainDecisions, ask: Callable[[Proposal], None]
+    place: NetworkPlace,
+    name: str,
+    decisions: ChainDecisions,
+    ask: Callable[[Proposal], None],
+    say: Callable[[str], None],
 ) -> int:
     """Take a validator's vote; where it runs on this machine, end it too. Its directory is kept. The block.
 
     Raises:
         EngineFailed: the chain has no validator of that name, or refuses.
+        CommandError: it is removed, and nodes of this machine still ask it; says which.
     """
     block = decisions.decide("validator-remove", name, ask)
     if place.keeps_chain:
@@ -86,7 +93,7 @@ def remove_validator(
             )
             place = replace(place, members=members, rpc_urls=chain.rpc_urls)
             write_network(place)
-            _tell_nodes(place)
+            _tell_nodes(place, say)
     return block
 
 
@@ -145,20 +152,63 @@ def _wait_for_power(validator: ValidatorPlace, holds: Callable[[int], bool]) -> 
         time.sleep(0.5)
 
 
-def _tell_nodes(place: NetworkPlace) -> None:
-    """Give each node of this machine the new list of endpoints; it is read when the node starts."""
+def _tell_nodes(place: NetworkPlace, say: Callable[[str], None]) -> None:
+    """Give each node of this machine the new list of endpoints, and start those that run again: they read it then."""
     from cli.network_setup import own_first
 
-    refusals = []
+    refusals, changed = [], []
     for member in place.members:
         path = member.directory / CONFIG_FILE
         if path.exists():
             try:
+                before = path.read_bytes()
                 write_endpoints(path, own_first(place, member))
+                if path.read_bytes() != before:
+                    changed.append(member)
             except CommandError as error:
                 refusals.append(str(error))
+    try:
+        restart_nodes(place, changed, say)
+    except CommandError as error:
+        raise CommandError("; ".join((*refusals, str(error))), error.exit_code) from error
     if refusals:
         raise CommandError("; ".join(refusals), ExitCode.BAD_INPUT)
+
+
+def restart_nodes(place: NetworkPlace, members: Sequence[MemberPlace], say: Callable[[str], None]) -> None:
+    """Start these members' nodes again where they run, one after the other: the next only when the last is ready.
+
+    Raises:
+        CommandError: one did not get ready, or another command starts or stops parts now. Names the nodes that were not
+            started again: they go on with the settings that they had.
+    """
+    nodes = [
+        part
+        for stage in stages_of(place)
+        for part in stage
+        if part.member in members and part.watched.process() is not None
+    ]
+    suspended = Suspended(place)
+    done, reason = 0, ""
+    try:
+        with changing(place.directory):
+            for node in nodes:
+                node.stop()
+                failures = start_parts([node], say, suspended)
+                if failures:
+                    reason = failures[0].sentence
+                    break
+                done += 1
+    except (CommandError, EnginesError) as error:
+        reason = str(error)
+    if reason:
+        raise CommandError(
+            _(
+                "the new list of the chain's endpoints is written, and these nodes take it at their next start: "
+                "{names} ({reason})"
+            ).format(names=", ".join(node.name for node in nodes[done:]), reason=reason),
+            ExitCode.UNREACHABLE,
+        )
 
 
 def write_endpoints(config: Path, urls: tuple[str, ...]) -> None:
