@@ -5,7 +5,7 @@ Every engine is a part with the same five words, so that starting, stopping and 
 
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache, partial
@@ -218,7 +218,7 @@ def _look_at_node(member: MemberPlace) -> dict[str, Any]:
     except CommandError as error:
         readiness = ask_node(member, "/ready")
         problems = readiness.get("problems", ()) if readiness else (error,)
-        return {"note": "; ".join(str(problem) for problem in problems)}
+        return _causes([str(problem) for problem in problems])
     replication = status.replication
     return {
         "final_block": status.final_block,
@@ -226,8 +226,13 @@ def _look_at_node(member: MemberPlace) -> dict[str, Any]:
         "peers": sum(peer.ready and peer.calls == "closed" for peer in status.peers),
         "under_replicated": replication.published_under_replicated,
         "missing_here": replication.blocks_missing + replication.wraps_missing,
-        "note": "; ".join((*status.problems, *status.warnings)),
+        **_causes((*status.problems, *status.warnings)),
     }
+
+
+def _causes(causes: Sequence[str]) -> dict[str, Any]:
+    """What ails a part, as a note for machines and one by one for people."""
+    return {"note": "; ".join(causes), "causes": tuple(causes)}
 
 
 @lru_cache(maxsize=1)

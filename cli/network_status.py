@@ -45,6 +45,9 @@ class PartStatus:
     missing_here: int | None = None
     """How many records a node is a custodian of, and lacks something of."""
     note: str = ""
+    """What ails it, in words."""
+    causes: tuple[str, ...] = ()
+    """The same one by one, where it is more than one; not part of the document."""
     log: str = ""
     """The path of its log."""
 
@@ -55,7 +58,7 @@ class PartStatus:
 
     def document(self) -> dict[str, Any]:
         """The same with stable keys."""
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if key != "causes"}
 
 
 def network_status(place: NetworkPlace) -> list[PartStatus]:

@@ -1,5 +1,6 @@
 """How `phr network status` shows the parts of a network to people: a line each, and what ails them below."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,8 @@ _TOLD_BY = {
     Kind.NODE.value: _BLOCKS | {"peers", "to_heal"},
 }
 """What each kind of part tells of itself: unknown where it does not, while a blank is what it does not have."""
+
+_SECONDS = re.compile(r"[0-9]+ s\b")
 
 LEFT_OUT_FIRST = (10, 9, 1, 7, 6, 5)
 """The columns that a narrow terminal misses least: memory, process, kind (the part's name says it), power, peers, lag
@@ -59,12 +62,16 @@ def _to_heal(part: PartStatus) -> int | None:
 
 
 def notes(parts: Sequence[PartStatus]) -> list[str]:
-    """What ails the parts: each note once, with the names of all parts that say it."""
+    """What ails the parts: each cause once, with the names of all parts that say it, whatever their seconds differ."""
     saying: dict[str, list[str]] = {}
+    words: dict[str, str] = {}
     for part in parts:
-        if part.note:
-            saying.setdefault(part.note, []).append(part.name)
-    return [f"{', '.join(names)}: {note}" for note, names in saying.items()]
+        for cause in part.causes or (part.note,):
+            if cause:
+                alike = _SECONDS.sub("s", cause)
+                words.setdefault(alike, cause)
+                saying.setdefault(alike, []).append(part.name)
+    return [f"{', '.join(names)}: {words[alike]}" for alike, names in saying.items()]
 
 
 def failure(parts: Sequence[PartStatus], directory: Path) -> str:

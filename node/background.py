@@ -155,6 +155,11 @@ class Housekeeping:
         try:
             task.action()
             task.problem = None
+        except (DatabaseUnavailable, DatabaseFull) as error:
+            # All tasks meet it at once: readiness tells it in the same words, once.
+            task.problem = error.detail
+            pause = min(pause, RETRY_SECONDS)
+            _log.warning("a task failed", task=task.name, kind=type(error).__name__)
         except Exception as error:  # noqa: BLE001 - one failing task must not end the others; readiness tells of it
             task.problem = f"{task.name} fails: {type(error).__name__}"
             pause = min(pause, RETRY_SECONDS)

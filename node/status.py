@@ -1,7 +1,7 @@
 """How the node is: for load balancers, for its operator, and for metrics."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -98,7 +98,7 @@ class Status:
         return Health(
             ready=not problems,
             degraded=not problems and self._believed_alone() is not None,
-            problems=tuple(problems),
+            problems=distinct(problems),
             warnings=(*self._clock_warnings(), *self._warnings()),
         )
 
@@ -183,6 +183,12 @@ class Status:
         elif own.current_keys.transport_key != self._identity.transport_public_key:
             problems.append("the ledger names another transport key than this node's")
         return problems
+
+
+def distinct(problems: Sequence[str]) -> tuple[str, ...]:
+    """Each problem once, in their order, without those that only repeat another one in more words."""
+    once = tuple(dict.fromkeys(problems))
+    return tuple(one for one in once if not any(other != one and other in one for other in once))
 
 
 def _replication(report: ReplicationReport) -> ReplicationStatus:

@@ -104,6 +104,17 @@ def test_notes_say_each_cause_once_with_the_names_of_all_that_have_it() -> None:
     assert notes(parts) == [f"Seoul Hospital, Busan Hospital, Hanok Clinic: {AWAY}", "x: catching up"]
 
 
+def test_notes_of_several_causes_group_by_cause_and_not_by_its_age() -> None:
+    def halted(name: str, seconds: int, *more: str) -> PartStatus:
+        causes = (f"the final head has not advanced for {seconds} s: look at the chain", *more)
+        return PartStatus(name, Kind.NODE, NOT_READY, "", note="; ".join(causes), causes=causes)
+
+    assert notes([halted("One", 67), halted("Two", 68, AWAY)]) == [
+        "One, Two: the final head has not advanced for 67 s: look at the chain",
+        f"Two: {AWAY}",
+    ]
+
+
 def test_failure_names_what_does_not_work_and_not_what_somebody_decided() -> None:
     parts = whole_network(SUSPENDED)
     assert failure(parts, Path("net")) == ""
