@@ -58,11 +58,10 @@ def create_network(directory: Path, plan: Plan, say: Callable[[str], None]) -> N
         # Another one may have made it meanwhile.
         check_directory(directory)
         if is_unfinished(directory):
-            say(
-                _("The making of the network in {directory} was interrupted: again.").format(
-                    directory=directory
-                )
+            sentence = _(
+                "The network in {directory} is unfinished: what is there is removed, and it is made again."
             )
+            say(sentence.format(directory=directory))
             remove_unfinished(directory, plan)
         _create(directory, plan, say)
 

@@ -70,7 +70,7 @@ def test_network_killed_at_any_moment_of_its_making_is_known_stopped_and_made_ag
     # It knows what it was to be.
     made = run_phr("network", "up", directory)
     assert made.exit_code == 0, made
-    assert "was interrupted: again" in made.out
+    assert "is unfinished: what is there is removed" in made.out
     members = run_phr("admin", "members", "--network", directory, "--json").document
     assert [member["name"] for member in members] == ["One", "Two"]
     assert not (directory / UNFINISHED).exists()
