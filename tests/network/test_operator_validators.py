@@ -97,11 +97,20 @@ def test_up_after_kill_of_everything_at_once_brings_back_the_chain_and_every_rec
     assert network.phr("auditor", "verify", "--member", "One").document["complete"] is True
 
 
+def require_started_again(network: Network, before: dict[str, dict[str, Any]]) -> None:
+    """The nodes run as other processes than before, with the list of endpoints that is in their settings now."""
+    wait_until(lambda: {part["state"] for part in of_kind(network, "node").values()} == {"ready"})
+    pids = {name: part["pid"] for name, part in of_kind(network, "node").items()}
+    assert all(pids[name] != part["pid"] for name, part in before.items())
+
+
 def test_validator_that_is_added_votes_and_one_that_is_removed_is_ended(network: Network) -> None:
     asked = network.phr("network", "validator", "add", "Two", expect=ExitCode.USAGE)
     assert "5 would vote, of which 1 may fail" in asked.line
     assert set(of_kind(network, "validator")) == VALIDATORS
+    before = of_kind(network, "node")
     assert network.phr("network", "validator", "add", "Two", "--yes").document["validator"] == "two-2"
+    require_started_again(network, before)
 
     def votes_with_all_the_others() -> bool:
         added = of_kind(network, "validator")["Two validator 2"]
@@ -110,7 +119,12 @@ def test_validator_that_is_added_votes_and_one_that_is_removed_is_ended(network:
     wait_until(votes_with_all_the_others)
     asked = network.phr("network", "validator", "remove", "two-2", expect=ExitCode.USAGE)
     assert "4 validators remain, of which 1 may fail" in asked.line
+    before, gone = of_kind(network, "node"), of_kind(network, "validator")["Two validator 2"]["endpoint"]
     network.phr("network", "validator", "remove", "two-2", "--yes")
+    require_started_again(network, before)
+    # No node asks the endpoint that is gone.
+    assert not [part for part in of_kind(network, "node").values() if gone in part["note"]]
+    network.publish()
     assert set(of_kind(network, "validator")) == VALIDATORS
     assert (network.directory / "chain" / "validators" / "two-2" / "config").is_dir()
     assert (
