@@ -108,9 +108,11 @@ func newNode(t *testing.T, directory, name string) *testNode {
 	return node
 }
 
+// configure makes nodes whose empty blocks come often enough for tests that wait for some.
 func (n *testNode) configure(t *testing.T, genesis string, others []*testNode) {
 	t.Helper()
-	arguments := []string{"configure", "--home", n.home, "--genesis", genesis, "--replace-allowed-nodes", "--p2p-listen", n.p2p, "--json-rpc", n.jsonRPC, "--comet-rpc", n.cometRPC}
+	arguments := []string{"configure", "--home", n.home, "--genesis", genesis, "--replace-allowed-nodes", "--p2p-listen", n.p2p, "--json-rpc", n.jsonRPC, "--comet-rpc", n.cometRPC,
+		"--empty-blocks-interval", "1s"}
 	for _, other := range others {
 		if other != n {
 			arguments = append(arguments, "--peer", other.id+"@"+other.p2p)

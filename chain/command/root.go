@@ -162,6 +162,7 @@ func configureCommand() *cobra.Command {
 	cmd.Flags().StringArrayVar(&settings.Peers, "peer", nil, "ID@host:port of another node; repeat. The ids become allowed-nodes.json where there is none")
 	cmd.Flags().BoolVar(&settings.ReplaceAllowedNodes, "replace-allowed-nodes", false, "let the ids of the peers, and no others, connect from now on")
 	cmd.Flags().DurationVar(&settings.CommitTimeout, "commit-timeout", node.DefaultCommitTimeout, "wait between blocks")
+	cmd.Flags().DurationVar(&settings.EmptyBlocksInterval, "empty-blocks-interval", node.DefaultEmptyBlocksInterval, "time between blocks while no transaction comes; 0s: as with transactions")
 	cmd.Flags().StringVar(&settings.Pruning, "pruning", "nothing", "of old state: nothing (archive), default, everything; events stay for ever")
 	cmd.Flags().StringVar(&settings.LogLevel, "log-level", "warn", "debug, info, warn or error")
 	require(cmd, "home", "genesis")

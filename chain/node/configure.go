@@ -46,12 +46,18 @@ const (
 	rpcTimeout          = 2 * time.Minute
 	// DefaultCommitTimeout gives blocks about every half second with four validators.
 	DefaultCommitTimeout = 250 * time.Millisecond
+	// DefaultEmptyBlocksInterval leaves six blocks to the 30 s after which nodes take the chain for halted.
+	DefaultEmptyBlocksInterval = 5 * time.Second
+	longestEmptyBlocksInterval = 10 * time.Second // more, and a single block in delay would look like a halt
 
 	proposeTimeout  = 500 * time.Millisecond // what each turn of a dead validator costs
 	shutdownTimeout = 2 * time.Second
 	stopTimeout     = 30 * time.Second
 	readyInterval   = 50 * time.Millisecond
 	indexTimeout    = 2 * time.Second
+
+	quietLookInterval = 10 * time.Millisecond // how often an idle validator looks for a transaction
+	firstQuietHeight  = 2
 
 	indexInterval      = 10 * time.Millisecond // how often the index looks for a new block
 	indexRetryInterval = 200 * time.Millisecond
@@ -88,6 +94,9 @@ func Configure(settings Settings) (*Configured, error) {
 	}
 	if !slices.Contains([]string{pruningtypes.PruningOptionNothing, pruningtypes.PruningOptionDefault, pruningtypes.PruningOptionEverything}, settings.Pruning) {
 		return nil, fmt.Errorf("--pruning %q: expected nothing, default or everything", settings.Pruning)
+	}
+	if settings.EmptyBlocksInterval < 0 || settings.EmptyBlocksInterval > longestEmptyBlocksInterval {
+		return nil, fmt.Errorf("--empty-blocks-interval %s: expected 0s (one each commit timeout) to %s", settings.EmptyBlocksInterval, longestEmptyBlocksInterval)
 	}
 	peerIDs, err := peerIDs(settings.Peers)
 	if err != nil {
@@ -210,7 +219,8 @@ func cometConfig(settings Settings, peerIDs []string) *cmtcfg.Config {
 	config.Mempool.MaxTxBytes = maximumTxBytes
 	config.Consensus.TimeoutPropose = proposeTimeout
 	config.Consensus.TimeoutCommit = settings.CommitTimeout
-	config.Storage.DiscardABCIResponses = false // receipts and logs of every height are made from them
+	config.Consensus.CreateEmptyBlocksInterval = settings.EmptyBlocksInterval // read by Start, see quiet.go
+	config.Storage.DiscardABCIResponses = false                               // receipts and logs of every height are made from them
 	config.TxIndex.Indexer = "kv"
 	config.Instrumentation.Prometheus = settings.Prometheus != ""
 	config.Instrumentation.PrometheusListenAddr = settings.Prometheus

@@ -63,7 +63,8 @@ func settings(t *testing.T) Settings {
 	require.NoError(t, err)
 	return Settings{
 		Home: home, GenesisPath: genesis(t, "phr-test", identity), P2PListen: "127.0.0.1:1", JSONRPC: "127.0.0.1:2", CometRPC: "[::1]:3",
-		Peers: []string{strings.Repeat("a", 40) + "@127.0.0.1:4"}, CommitTimeout: DefaultCommitTimeout, Pruning: "nothing", LogLevel: "warn",
+		Peers: []string{strings.Repeat("a", 40) + "@127.0.0.1:4"}, CommitTimeout: DefaultCommitTimeout,
+		EmptyBlocksInterval: DefaultEmptyBlocksInterval, Pruning: "nothing", LogLevel: "warn",
 	}
 }
 
@@ -95,6 +96,7 @@ func TestConfigure_WritesFiles_ThatCloseEveryOtherDoor(t *testing.T) {
 	require.Equal(t, 200, comet.P2P.MaxNumInboundPeers)
 	require.False(t, comet.Storage.DiscardABCIResponses, "receipts of every height")
 	require.Equal(t, 500*time.Millisecond, comet.Consensus.TimeoutPropose)
+	require.Equal(t, 5*time.Second, comet.Consensus.CreateEmptyBlocksInterval)
 	require.Equal(t, []string{strings.Repeat("a", 40)}, configured.AllowedNodes)
 	require.NoError(t, allowedNodes(configuredSettings.Home).permit(strings.Repeat("a", 40)))
 	for _, off := range []string{"api.enable", "grpc.enable", "grpc-web.enable", "telemetry.enabled"} {
@@ -179,7 +181,8 @@ func TestWriteNew_FileIsThere_IsReplacedOnlyWhenAsked(t *testing.T) {
 func TestKeepEarlier_FlagsNotGiven_StayAsConfigured(t *testing.T) {
 	first := settings(t)
 	first.P2PExternal, first.Prometheus, first.CommitTimeout = "hospital.example:26656", "127.0.0.1:9", time.Second
-	again := Settings{Home: first.Home, GenesisPath: first.GenesisPath, Pruning: "default", P2PListen: "127.0.0.1:26656"}
+	first.EmptyBlocksInterval = 0 // a network from before there was one stays as it is
+	again := Settings{Home: first.Home, GenesisPath: first.GenesisPath, EmptyBlocksInterval: DefaultEmptyBlocksInterval, Pruning: "default", P2PListen: "127.0.0.1:26656"}
 	require.NoError(t, again.KeepEarlier(func(string) bool { return false }))
 	require.Empty(t, again.Peers, "a home that was never configured has nothing to keep")
 	_, err := Configure(first)
@@ -197,6 +200,8 @@ func TestConfigure_UnfitSettings_AreRefusedAndNothingIsWritten(t *testing.T) {
 		"public JSON-RPC":    {func(_ *testing.T, s *Settings) { s.JSONRPC = "0.0.0.0:8545" }, "loopback"},
 		"public CometBFT":    {func(_ *testing.T, s *Settings) { s.CometRPC = "192.0.2.1:26657" }, "loopback"},
 		"peer without id":    {func(_ *testing.T, s *Settings) { s.Peers = []string{"127.0.0.1:26656"} }, "ID@host:port"},
+		"negative interval":  {func(_ *testing.T, s *Settings) { s.EmptyBlocksInterval = -time.Second }, "--empty-blocks-interval"},
+		"interval of a halt": {func(_ *testing.T, s *Settings) { s.EmptyBlocksInterval = time.Minute }, "--empty-blocks-interval"},
 		"unknown pruning":    {func(_ *testing.T, s *Settings) { s.Pruning = "some" }, "--pruning"},
 		"no port":            {func(_ *testing.T, s *Settings) { s.P2PListen = "127.0.0.1" }, "--p2p-listen"},
 		"home without keys":  {func(t *testing.T, s *Settings) { s.Home = t.TempDir() }, "phr-chain init"},

@@ -19,8 +19,11 @@ type Settings struct {
 	Prometheus    string        // loopback host:port for CometBFT's metrics; none if empty
 	Peers         []string      // ID@host:port of every other node
 	CommitTimeout time.Duration // wait after a block before the next; sets the block interval
-	Pruning       string        // of old state: nothing (archive), default or everything; events are never pruned
-	LogLevel      string
+	// EmptyBlocksInterval is how long after a block the next comes if no transaction does; at most
+	// CommitTimeout: after that, as with transactions.
+	EmptyBlocksInterval time.Duration
+	Pruning             string // of old state: nothing (archive), default or everything; events are never pruned
+	LogLevel            string
 
 	// ReplaceAllowedNodes makes the ids of Peers the list of who may connect, in place of the list that is there.
 	ReplaceAllowedNodes bool
@@ -39,7 +42,7 @@ func Earlier(home string) (*Settings, error) {
 	settings := &Settings{
 		P2PListen: strings.TrimPrefix(comet.P2P.ListenAddress, "tcp://"), P2PExternal: comet.P2P.ExternalAddress,
 		JSONRPC: options.GetString("json-rpc.address"), CometRPC: strings.TrimPrefix(comet.RPC.ListenAddress, "tcp://"),
-		CommitTimeout: comet.Consensus.TimeoutCommit, Pruning: options.GetString("pruning"), LogLevel: comet.LogLevel,
+		CommitTimeout: comet.Consensus.TimeoutCommit, EmptyBlocksInterval: comet.Consensus.CreateEmptyBlocksInterval, Pruning: options.GetString("pruning"), LogLevel: comet.LogLevel,
 	}
 	if comet.Instrumentation.Prometheus {
 		settings.Prometheus = comet.Instrumentation.PrometheusListenAddr
@@ -72,6 +75,9 @@ func (settings *Settings) KeepEarlier(named func(flag string) bool) error {
 	}
 	if !named("commit-timeout") {
 		settings.CommitTimeout = earlier.CommitTimeout
+	}
+	if !named("empty-blocks-interval") {
+		settings.EmptyBlocksInterval = earlier.EmptyBlocksInterval
 	}
 	return nil
 }

@@ -73,9 +73,15 @@ func Start(home string, logs io.Writer) (failure error) {
 	}()
 
 	watch := consensusWatch{servercmtlog.CometLoggerWrapper{Logger: logger.With("server", "node")}, ended}
+	patience := takeEmptyBlocksInterval(comet.Consensus)
 	node, err := newComet(comet, application, watch)
 	if err != nil {
 		return afterHalt(err, logger)
+	}
+	if patience > 0 {
+		if err := keepQuiet(node, func() bool { return application.Mempool.CountTx() > 0 }, patience, watch); err != nil {
+			return err
+		}
 	}
 	if err := node.Start(); err != nil {
 		return fmt.Errorf("start CometBFT: %w", err)
