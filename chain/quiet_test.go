@@ -62,7 +62,10 @@ func TestQuietChain_NothingWaits_BlocksAreAnIntervalApart(t *testing.T) {
 func TestQuietChain_TransactionComesToOneNode_LandsAtOnce(t *testing.T) {
 	nodes, _ := startFour(t)
 	restart(t, nodes, "1h")
-	next := nodes[0].nonceOnceUp(t)
+	for _, node := range nodes {
+		node.reach(t, 2)
+	}
+	next := nodes[0].nonce(t, member)
 	land := func(running []*testNode) {
 		hash, err := running[int(next)%len(running)].send(t, member, next, nil)
 		require.NoError(t, err)
@@ -90,22 +93,20 @@ func TestQuietChain_TransactionComesToOneNode_LandsAtOnce(t *testing.T) {
 	for _, node := range nodes {
 		node.start(t)
 	}
-	nodes[0].reach(t, height+1)
+	for _, node := range nodes {
+		node.reach(t, height+1)
+	}
 	land(nodes)
-}
-
-// nonceOnceUp waits until a node answers.
-func (n *testNode) nonceOnceUp(t *testing.T) uint64 {
-	t.Helper()
-	n.reach(t, 2)
-	return n.nonce(t, member)
 }
 
 // Organisations change the setting one after another: whoever has it and who has not make blocks together.
 func TestQuietChain_ValidatorsWithDifferentIntervals_GoOn(t *testing.T) {
 	nodes, _ := startFour(t)
 	restart(t, nodes, "0s", "5s")
-	next, height := nodes[0].nonceOnceUp(t), nodes[0].height()
+	for _, node := range nodes {
+		node.reach(t, 2)
+	}
+	next, height := nodes[0].nonce(t, member), nodes[0].height()
 	for _, node := range nodes {
 		hash, err := node.send(t, member, next, nil)
 		require.NoError(t, err)

@@ -35,6 +35,7 @@ def create_chain(
     count: int = VALIDATORS,
     deployer: bytes | None = None,
     commit_timeout_milliseconds: int | None = None,
+    empty_blocks_milliseconds: int | None = None,
 ) -> BftChain:
     """Makes a chain: the ceremony of ``count`` validators; none is started. An interrupted run is begun anew.
 
@@ -48,6 +49,8 @@ def create_chain(
         names: The validators' names, different from each other; "validator-1" and so on where none are given.
         deployer: The account (20 bytes) that may deploy contracts, where it is not the administrator.
         commit_timeout_milliseconds: How long validators wait between blocks; the program's own choice where None.
+        empty_blocks_milliseconds: After how long a block comes without a transaction; 0 as soon as with one, the
+            program's own choice where None.
 
     Raises:
         EnginesError: there is a chain already, or an address or a name cannot be used.
@@ -85,7 +88,9 @@ def create_chain(
         for number, (home, name, identity) in enumerate(zip(homes, names, identities, strict=True))
     )
     for validator in validators:
-        configure_validator(binary, validator, validators, commit_timeout_milliseconds)
+        configure_validator(
+            binary, validator, validators, commit_timeout_milliseconds, empty_blocks_milliseconds
+        )
     chain = BftChain(directory, binary, chain_id, evm_chain_id, genesis_sha256, validators)
     atomic_write_private(directory / DESCRIPTION_FILE, describe_chain(chain))
     return chain
@@ -135,6 +140,7 @@ def configure_validator(
     validator: ValidatorPlace,
     validators: Sequence[ValidatorPlace],
     commit_timeout_milliseconds: int | None = None,
+    empty_blocks_milliseconds: int | None = None,
 ) -> None:
     """Writes a validator's configuration, with all others as its peers and allowed nodes; it may run.
 
@@ -153,4 +159,6 @@ def configure_validator(
             given += ["--peer", f"{other.node_id}@127.0.0.1:{other.p2p_port}"]
     if commit_timeout_milliseconds is not None:
         given += ["--commit-timeout", f"{commit_timeout_milliseconds}ms"]
+    if empty_blocks_milliseconds is not None:
+        given += ["--empty-blocks-interval", f"{empty_blocks_milliseconds}ms"]
     run_program(binary, home, "configure", *given)

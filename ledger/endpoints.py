@@ -87,7 +87,12 @@ class Endpoints(Chain):
         self.url = urls[0]
         self.place = ", ".join(endpoint.place for endpoint in self._endpoints)
         self._stale_seconds = max(3.0, 4 * engine.block_seconds)
-        self._heads = ConfirmedHeads(self._asking, stale_seconds=self._stale_seconds, clock=clock)
+        self._heads = ConfirmedHeads(
+            self._asking,
+            # A head that moves as rarely as empty blocks come does not stand still.
+            stale_seconds=max(self._stale_seconds, engine.idle_block_seconds + 3.0),
+            clock=clock,
+        )
         self._sent: dict[bytes, None] = {}
         self._short: dict[tuple[Endpoint, bytes], tuple[float, int]] = {}
         self._receipts = ConfirmedReceipts(

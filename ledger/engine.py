@@ -13,7 +13,8 @@ class Engine:
         finality_tag: The block tag whose block can no longer be replaced.
         gas_price_wei: The price that every transaction offers; consortium chains charge nothing.
         first_block: The number of the chain's first block, whose hash names the chain.
-        block_seconds: The usual time between blocks, also idle ones.
+        block_seconds: The usual time between blocks while transactions come.
+        idle_block_seconds: After how long at most a block comes without a transaction.
         max_log_blocks: How many blocks one eth_getLogs may span.
         max_logs: How many logs one eth_getLogs may return.
         max_in_flight: How many of one sender's transactions may wait at once.
@@ -32,6 +33,7 @@ class Engine:
     gas_price_wei: int
     first_block: int
     block_seconds: float
+    idle_block_seconds: float
     max_log_blocks: int
     max_logs: int
     max_in_flight: int
@@ -49,6 +51,7 @@ ANVIL = Engine(
     gas_price_wei=0,
     first_block=0,
     block_seconds=1.0,
+    idle_block_seconds=1.0,
     max_log_blocks=10_000,
     max_logs=100_000,
     max_in_flight=200,
@@ -66,6 +69,7 @@ BFT = Engine(
     gas_price_wei=0,
     first_block=1,
     block_seconds=0.75,
+    idle_block_seconds=5.0,
     max_log_blocks=10_000,
     max_logs=100_000,
     max_in_flight=500,

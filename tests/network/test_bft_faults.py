@@ -24,13 +24,15 @@ from vocabulary import Role
 pytestmark = [pytest.mark.network, pytest.mark.timeout(600)]
 GAS = 300_000
 HALTED_SECONDS = 5.0
-"""A chain that stands still for so long, ten times its usual time between blocks, has halted."""
+"""A chain that stands still for so long, five times what an empty block waits for here, has halted."""
 
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Validators]:
     """Validators that these tests kill; each leaves all four running."""
-    started = Validators.start(tmp_path_factory.mktemp("killed"), accounts=60)
+    started = Validators.start(
+        tmp_path_factory.mktemp("killed"), accounts=60, empty_blocks_milliseconds=1000
+    )
     yield started
     started.running.kill()
 

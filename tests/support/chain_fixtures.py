@@ -77,7 +77,7 @@ class Validators:
         return Chain(self.url, BFT, timeout_seconds=timeout_seconds)
 
     def mine(self, blocks: int = 1) -> None:
-        """Waits for so many blocks more: validators make them all the time."""
+        """Waits for so many blocks more: validators make them without transactions too."""
         height = self.running.validators[0].height()
         assert height is not None
         self.running.wait_for_height(height + blocks, indices=[0])
@@ -269,7 +269,9 @@ def anvil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Anvil]:
 @pytest.fixture(scope="session")
 def validators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Validators]:
     """Four validators for all tests of the session that only use a chain; those that break one start their own."""
-    started = Validators.start(tmp_path_factory.mktemp("validators"), commit_timeout_milliseconds=50)
+    started = Validators.start(
+        tmp_path_factory.mktemp("validators"), commit_timeout_milliseconds=50, empty_blocks_milliseconds=0
+    )
     yield started
     started.running.stop()
 
