@@ -27,8 +27,8 @@ import (
 
 const (
 	transactionGas = ceremony.BlockMaximumGas / 4
-	// ValidBlocks is how long a proposal can be used: about a day of half-second blocks, so that
-	// several administrators can sign, and a forgotten proposal cannot surprise a year later.
+	// ValidBlocks is how long a proposal can be used: a day of half-second blocks, ten days of an idle chain, so
+	// that several administrators can sign, and a forgotten proposal cannot surprise a year later.
 	ValidBlocks = 172_800
 )
 

@@ -30,9 +30,7 @@ HALTED_SECONDS = 5.0
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Validators]:
     """Validators that these tests kill; each leaves all four running."""
-    started = Validators.start(
-        tmp_path_factory.mktemp("killed"), accounts=60, empty_blocks_milliseconds=1000
-    )
+    started = Validators.start(tmp_path_factory.mktemp("killed"), accounts=60, empty_blocks_milliseconds=1000)
     yield started
     started.running.kill()
 
