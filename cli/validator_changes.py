@@ -192,6 +192,12 @@ def restart_nodes(place: NetworkPlace, members: Sequence[MemberPlace], say: Call
     done, reason = 0, ""
     try:
         with changing(place.directory):
+            if nodes:
+                say(
+                    _(
+                        "The nodes start again, one after the other, with the new list of the chain's endpoints."
+                    )
+                )
             for node in nodes:
                 node.stop()
                 failures = start_parts([node], say, suspended)
