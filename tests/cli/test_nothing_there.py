@@ -1,18 +1,33 @@
 """What a person is told, and a script learns, where there is nothing of what was asked for."""
 
 from pathlib import Path
+from typing import Any, cast
 
-from phr_commands import CLINIC, HOSPITAL, SECOND, People, run_phr
+import pytest
+from phr_commands import HOSPITAL, SECOND, People, run_phr
 
+from cli.consented import find_patient
+from cli.errors import CommandError
 from cli.exit_codes import ExitCode
+from cli.staff_client import StaffClient
+
+
+def consented(people: People, wallet: str) -> None:
+    """A patient of one laboratory record, who let the second hospital read it."""
+    people.new_patient(wallet, wallet)
+    people.publish(wallet, wallet)
+    terms = ("-c", "laboratory", "--for", "1 day", "--introduce", wallet)
+    people.phr("patient", "grant", SECOND, *terms, "--wallet", wallet, "--yes")
+    people.settle()
 
 
 def test_member_read_of_a_category_without_records_is_not_found_and_makes_no_directory(
     people: People,
 ) -> None:
+    consented(people, "without-images")
     before = len(people.document("auditor", "history"))
     folder = people.files / "images"
-    asked = ("member", "read", "--as", CLINIC, "--patient", "Kim Minji", "--category", "imaging")
+    asked = ("member", "read", "--as", SECOND, "--patient", "without-images", "--category", "imaging")
     done = people.phr(*asked, "--out", folder, expect=ExitCode.NOT_FOUND)
     assert done.out == "The patient has no such records.\n"
     assert done.line == "nothing was asked of the ledger, and nothing read"
@@ -21,32 +36,29 @@ def test_member_read_of_a_category_without_records_is_not_found_and_makes_no_dir
     assert len(people.document("auditor", "history")) == before
 
 
-def test_member_whose_only_consent_was_revoked_is_told_that_this_may_be(people: People) -> None:
-    people.new_patient("left", "left")
-    people.publish("left", "left")
+def test_member_whose_patient_revoked_is_told_so(people: People) -> None:
+    consented(people, "left")
     own = ("--wallet", "left")
-    people.phr(
-        *(
-            "patient",
-            "grant",
-            SECOND,
-            "-c",
-            "laboratory",
-            "--for",
-            "1 day",
-            "--introduce",
-            "Left",
-            *own,
-            "--yes",
-        )
-    )
     people.phr("patient", "revoke", SECOND, *own, "--yes")
     people.settle()
     read = ("member", "read", "--as", SECOND, "-c", "laboratory", "--patient")
-    assert "each was revoked" in people.phr(*read, "Left", expect=ExitCode.NOT_FOUND).line
     (relationship,) = people.document("patient", "status", *own)["relationships"]
     denied = people.phr(*read, relationship["pseudonym"], expect=ExitCode.REFUSED)
     assert "revoked" in denied.line
+    # Others may have granted this member something meanwhile: then it is told whom it may have meant.
+    people.phr(*read, "left", expect=ExitCode.NOT_FOUND)
+
+
+def test_member_without_any_consent_is_told_that_each_may_be_revoked() -> None:
+    class Node:
+        """Stands for a node that nobody's consent for this member stands at."""
+
+        def get(self, path: str, answer: object) -> list[Any]:
+            return []
+
+    with pytest.raises(CommandError, match="no patient gave one, or each was revoked") as said:
+        find_patient(cast(StaffClient, Node()), "Kim Minji", None)
+    assert said.value.exit_code is ExitCode.NOT_FOUND
 
 
 def test_patient_register_prints_the_code_where_its_result_goes(people: People) -> None:
